@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/* Every limit on what a peer, a tracker, a file or a client can make us allocate or wait for.
+ *
+ * Each has its reason; each is tested at n and n + 1.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+/* -- torrents ---------------------------------------------------------------------------- */
+
+#define TORRENT_MAX_BYTES (64u << 20)   /* a 100 GiB hybrid at 1 MiB pieces is 6 MiB */
+#define TORRENT_MAX_PIECES 2097152u     /* libtorrent's own limit; 2 TiB at 1 MiB */
+#define TORRENT_MAX_SIZE (1ull << 60)   /* sums of lengths stay far from overflow */
+#define TORRENT_MAX_FILES 1000000u      /* one bencoded file takes some 30 bytes of 64 MiB */
+#define TORRENT_MIN_PIECE_LENGTH 16384u /* BEP 52 */
+#define TORRENT_MAX_PIECE_LENGTH (64u << 20) /* a piece is held in memory until it is verified */
+#define TORRENT_MAX_TRACKERS 100u       /* more is a list made to flood somebody */
+#define TORRENT_MAX_WEBSEEDS 100u
+#define TORRENT_MAX_URL 2048u           /* what servers and proxies take */
+#define PATH_MAX_NAME 255u              /* NAME_MAX of Linux file systems */
+#define PATH_MAX_DEPTH 100u
+#define BENCODE_MAX_DEPTH 100u          /* a torrent needs 3 + PATH_MAX_DEPTH at most in file tree; real ones 8 */
+#define BENCODE_MAX_TOKENS 3000000u     /* libtorrent's; 16 bytes each here */
+
+/* -- peers ------------------------------------------------------------------------------- */
+
+#define BLOCK_SIZE 16384u               /* the request size that all clients serve, BEP 52's leaf */
+#define REQUEST_MAX_SERVED BLOCK_SIZE   /* a larger request is rejected ... */
+#define REQUEST_MAX_LENGTH 131072u      /* ... and above this the peer is dropped (BEP 3) */
+#define CONN_REQUEST_QUEUE 500u         /* requests of one peer held unanswered; told as reqq */
+#define EXT_MAX_MESSAGE (1u << 20)      /* extension messages: metadata pieces are 16 KiB, PEX small */
+#define EXT_MAX_TOKENS 2000u
+#define CONN_CONNECT_MS 10000u
+#define CONN_HANDSHAKE_MS 10000u
+#define CONN_IDLE_MS 120000u            /* BEP 3: peers send keep-alives every two minutes */
+#define CONN_KEEPALIVE_MS 100000u
+#define PEERS_MAX_CONNECTED 200u        /* per torrent, default of -o peers= */
+#define PEERS_MAX_KNOWN 2000u           /* addresses remembered per torrent */
+#define PEERS_MAX_HALF_OPEN 50u         /* connects under way */
+#define HASHES_MAX_LENGTH 512u          /* BEP 52 lets a peer ask for what it likes; libtorrent's limit */
+
+/* -- trackers and web seeds ----------------------------------------------------------------- */
+
+#define HTTP_MAX_REPLY (1u << 20)       /* a tracker's reply; 200 peers are 4 KiB */
+#define HTTP_MAX_REDIRECTS 5u
+#define TRACKER_REPLY_MAX_TOKENS 20000u /* dictionary peers: 8 tokens each */
+#define TRACKER_NUMWANT 100u
+#define TRACKER_MIN_INTERVAL_S 5u       /* what a tracker can make us announce at most */
+#define TRACKER_MAX_INTERVAL_S 3600u
+
+#endif

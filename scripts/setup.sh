@@ -1,0 +1,48 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Installs what Debian 12 needs to build p2pfs and, with "test", to pass its tests.
+#
+#   scripts/setup.sh [build|test|all]      default: all
+#
+# Does nothing, and needs no root, when everything is there already.
+set -eu
+
+build="gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libssl-dev libevent-dev
+	libjansson-dev libsqlite3-dev libhiredis-dev fuse3"
+tests="libcmocka-dev python3 python3-pytest python3-libtorrent python3-redis transmission-daemon transmission-cli
+	opentracker aria2 btfs nginx-light redis-server curl qemu-system-x86 qemu-utils util-linux iproute2
+	openssl sqlite3 strace xfsprogs e2fsprogs mtools dosfstools syslinux syslinux-common extlinux fdisk
+	busybox-static cpio kmod linux-image-cloud-amd64 clang clang-format clang-tidy llvm wrk"
+
+case ${1:-all} in
+build) want=$build ;;
+test | all) want="$build $tests" ;;
+*)
+	echo "setup.sh: $1: unknown: use build, test or all" >&2
+	exit 2
+	;;
+esac
+
+missing=
+for package in $want; do
+	status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
+	[ "$status" = "install ok installed" ] || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+	echo "setup.sh: these packages are missing; run this as root, or install them:$missing" >&2
+	exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+echo "setup.sh: installing:$missing" >&2
+# No service of theirs is started: the tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+	trap 'rm -f $policy' EXIT
+fi
+apt-get -qq update
+# shellcheck disable=SC2086
+apt-get -qq install -y --no-install-recommends $missing >/dev/null

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* The -o options that mount, get and seed share.
+ *
+ *	store=DIR listen=ADDR:PORT peer=ADDR:PORT (again and again) tracker=URL (likewise)
+ *	fill=on|off seed=on|off up=RATE down=RATE peers=N verify=trust|lazy|full cafile=FILE log=FILE
+ *	debug=CATEGORIES
+ *
+ * Thread: the main one.
+ */
+#ifndef SWARM_OPTIONS_H
+#define SWARM_OPTIONS_H
+
+#include "swarm/swarm.h"
+
+struct swarm_options {
+	char *store; /* owned; options_init puts the default: /var/lib/p2pfs for root, else
+		      * $XDG_DATA_HOME/p2pfs, else ~/.local/share/p2pfs */
+	char *cafile, *log, *debug; /* owned or NULL */
+	struct swarm_config swarm;
+	struct torrent_config torrent; /* its arrays are owned by this struct */
+};
+
+void options_init(struct swarm_options *o);
+void options_done(struct swarm_options *o);
+/* Takes one option; value NULL when there was no '='.  1: taken; 0: not one of these; -EINVAL with
+ * *ret_why (malloc'd, names option and value). */
+int options_take(struct swarm_options *o, const char *key, const char *value, char **ret_why);
+/* Splits "a=b,c,d=e\,f" (a backslash protects a comma) and calls take(arg, key, value) for each,
+ * which gives 0 or an error that ends it. */
+int options_split(const char *list, int (*take)(void *arg, const char *key, const char *value),
+	void *arg);
+/* Loads what a command was given: a path, an http(s):// URL of a .torrent (fetched, up to
+ * TORRENT_MAX_BYTES), or a magnet link.  0, or -errno and *ret_why. */
+int options_load_torrent(const struct swarm_options *o, const char *what, struct metainfo **ret,
+	char **ret_why);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* The peers known of one torrent: whom to connect to next, whom never again.
+ *
+ * Pure; `now` is monotonic, microseconds.  Addresses come from trackers, from `peer=`, and from
+ * incoming connections.  Failed ones back off (PEERS_BACKOFF_US doubling to 30 min; a named `peer=`
+ * to 15 s at most), the oldest useless ones are forgotten when PEERS_MAX_KNOWN is reached.  A ban is
+ * on the IP address, on proof only, and for the life of the torrent.
+ *
+ * Thread: loop.
+ */
+#ifndef SWARM_PEERS_H
+#define SWARM_PEERS_H
+
+#include "base/addr.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PEERS_BACKOFF_US 2000000ull
+
+struct peers;
+
+enum peers_source { PEERS_FROM_TRACKER, PEERS_FROM_OPTION, PEERS_FROM_INCOMING };
+
+struct peers *peers_new(void);
+void peers_free(struct peers *p);
+/* An address becomes known; false when it was, is banned, or is none to connect to (port 0,
+ * multicast, any, link-local). */
+bool peers_add(struct peers *p, const struct addr *a, enum peers_source source, uint64_t now);
+/* The next address to connect to (least failures, longest untried first); false when none is due.
+ * It counts as connected from now on. */
+bool peers_next(struct peers *p, uint64_t now, struct addr *ret);
+/* When the next one is due, UINT64_MAX: none. */
+uint64_t peers_due(const struct peers *p);
+/* An incoming connection from a peer that told its listening port: do not connect to it too. */
+void peers_on_connected(struct peers *p, const struct addr *a, uint64_t now);
+/* The connection ended; useful: it got through the handshake and was no failure.  never: do not
+ * connect again (it is ourselves; or a seed and so are we). */
+void peers_on_closed(struct peers *p, const struct addr *a, bool useful, bool never, uint64_t now);
+void peers_ban(struct peers *p, const struct addr *a);
+bool peers_banned(const struct peers *p, const struct addr *a);
+size_t peers_known(const struct peers *p);
+size_t peers_count_banned(const struct peers *p);
+
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* The durable record of verified blocks: what a restart may trust.
+ *
+ * Rules (design, "The store"): data is written, then fdatasync'ed in groups (64 MiB or 2 s), then
+ * the record of the bits with a CRC is saved and synced: a recorded bit implies durable data.  A
+ * failed sync voids all since the last good one.  The record pins info-hash, sizes and version, and
+ * each file's size, mtime and ctime as of a clean stop; a mismatch makes its bits untrusted.
+ *
+ * Also keeps the leaf hashes of v2 blocks that are known (BEP 52), so that a restart verifies by
+ * block and other peers get them: an opaque blob to this module, saved with the bits.
+ *
+ * Thread: loop; the writing happens on workers.
+ */
+#ifndef SWARM_RESUME_H
+#define SWARM_RESUME_H
+
+#include "base/bits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct loop;
+struct work_pool;
+struct store;
+struct layout;
+struct resume;
+
+/* -- the record's bytes (pure; fuzzed) ------------------------------------------------------ */
+
+struct record {
+	struct bits have;  /* layout's n_blocks bits */
+	bool clean;        /* written at a clean stop */
+	uint64_t (*stamps)[3]; /* owned; n_files of them */
+	uint8_t *extra;    /* owned; the blob, or NULL */
+	size_t extra_len;
+};
+void record_done(struct record *r);
+/* Encodes; *ret is malloc'd. */
+int record_encode(const struct record *r, const struct layout *l, uint8_t **ret, size_t *ret_len);
+/* -EINVAL with a static reason: foreign, corrupt, of another torrent or version. */
+int record_decode(const void *data, size_t len, const struct layout *l, struct record *ret,
+	const char **ret_why);
+
+/* -- keeping it ------------------------------------------------------------------------------ */
+
+/* How far the bits of a loaded record are to be believed. */
+enum resume_trust {
+	RESUME_NONE,    /* no record, or a bad one: hash what is there */
+	RESUME_UNCLEAN, /* recorded data was durable, then we died: bits stand for durable data */
+	RESUME_CLEAN,   /* clean stop and no file was touched since */
+	RESUME_TOUCHED, /* clean stop, but a file's size or times differ: hash before believing */
+};
+
+struct resume_callbacks {
+	/* A sync failed: these blocks may not be on disk; they are no longer to be counted as had.
+	 * `lost` has n_blocks bits and lives for the call. */
+	void (*lost)(void *arg, const struct bits *lost, int error);
+	/* The blob to save with the bits; malloc'd into *ret (taken), or NULL.  May be NULL. */
+	void (*extra)(void *arg, uint8_t **ret, size_t *ret_len);
+	void *arg;
+};
+
+/* Reads the record.  *ret_record (bits empty for RESUME_NONE) is the caller's to record_done.
+ * *ret_why: static, why there is RESUME_NONE, or NULL. */
+enum resume_trust resume_load(struct store *store, const struct layout *l,
+	struct record *ret_record, const char **ret_why);
+
+/* Starts keeping: `durable` are the bits that stand for durable data already (copied). */
+struct resume *resume_new(struct loop *loop, struct work_pool *pool, struct store *store,
+	const struct layout *l, const struct bits *durable, const struct resume_callbacks *cb);
+/* A block's bytes are in the file (store write returned 0). */
+void resume_on_written(struct resume *r, uint32_t block, uint32_t bytes);
+/* A block is void (read back wrong): out of the record with the next save. */
+void resume_drop(struct resume *r, uint32_t block);
+/* Syncs and saves now; `done(arg, error)` once it is durable. */
+void resume_flush(struct resume *r, void (*done)(void *arg, int error), void *arg);
+/* Syncs, saves as a clean stop with the files' stamps, on the calling thread; then frees.
+ * To be called after the workers have ended.  NULL is fine.  Gives the first error. */
+int resume_close(struct resume *r);
+
+#endif
