@@ -36,6 +36,7 @@
 #define CONN_KEEPALIVE_MS 100000u
 #define PEERS_MAX_CONNECTED 200u        /* per torrent, default of -o peers= */
 #define PEERS_MAX_KNOWN 2000u           /* addresses remembered per torrent */
+#define PEERS_MAX_BANNED 10000u         /* per torrent, 32 bytes each; each cost its owner an address */
 #define PEERS_MAX_HALF_OPEN 50u         /* connects under way */
 #define HASHES_MAX_LENGTH 512u          /* BEP 52 lets a peer ask for what it likes; libtorrent's limit */
 

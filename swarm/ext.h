@@ -40,10 +40,11 @@ enum ext_metadata_type { EXT_METADATA_REQUEST = 0, EXT_METADATA_DATA = 1, EXT_ME
 struct ext_metadata {
 	enum ext_metadata_type type;
 	uint32_t piece;
-	uint64_t total_size;
+	uint64_t total_size; /* of EXT_METADATA_DATA */
 	const uint8_t *data; /* of EXT_METADATA_DATA; borrowed */
 	size_t data_len;
 };
+/* 0, -EINVAL, or -EOPNOTSUPP for a type that BEP 9 wants ignored, with a static reason. */
 int ext_parse_metadata(const uint8_t *data, size_t len, struct ext_metadata *ret,
 	const char **ret_why);
 /* Payload; for DATA the caller appends the bytes. */

@@ -3,8 +3,10 @@
  *
  * Pure; `now` is monotonic, microseconds.  Addresses come from trackers, from `peer=`, and from
  * incoming connections.  Failed ones back off (PEERS_BACKOFF_US doubling to 30 min; a named `peer=`
- * to 15 s at most), the oldest useless ones are forgotten when PEERS_MAX_KNOWN is reached.  A ban is
- * on the IP address, on proof only, and for the life of the torrent.
+ * to 15 s at most); so do those that leave within PEERS_BRIEF_US, useful or not.  When
+ * PEERS_MAX_KNOWN is reached the oldest useless one is forgotten, and where all are good a new one
+ * is not taken, unless it is named.  A ban is on the IP address, on proof only, and for the life of
+ * the torrent (PEERS_MAX_BANNED of them; then the oldest ban ends).
  *
  * Thread: loop.
  */
@@ -18,6 +20,9 @@
 #include <stdint.h>
 
 #define PEERS_BACKOFF_US 2000000ull
+#define PEERS_BACKOFF_MAX_US 1800000000ull
+#define PEERS_BACKOFF_NAMED_US 15000000ull
+#define PEERS_BRIEF_US 10000000ull
 
 struct peers;
 

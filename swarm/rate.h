@@ -3,6 +3,7 @@
  *
  * Pure; `now` is monotonic, microseconds.  A meter gives bytes per second over the last few seconds.
  * A limiter is a token bucket with a burst of 100 ms (at least one block), shared by whom it limits.
+ * An all-zero meter is an empty one.
  *
  * Thread: loop.
  */
@@ -14,6 +15,7 @@
 struct meter {
 	uint64_t total;      /* bytes ever */
 	uint64_t slot_start; /* us */
+	uint64_t first;      /* when the first byte came (after a silence: the first one since) */
 	uint32_t slots[8];   /* bytes in each of the last 8 half seconds, a ring */
 	unsigned slot;
 };
@@ -23,7 +25,7 @@ uint64_t meter_rate(struct meter *m, uint64_t now);
 
 struct limiter {
 	uint64_t rate;  /* bytes per second; 0: no limit */
-	int64_t tokens; /* may be below zero after a forced take */
+	int64_t tokens; /* in millionths of a byte; below zero after a forced take */
 	uint64_t last;
 };
 void limiter_init(struct limiter *l, uint64_t rate, uint64_t now);

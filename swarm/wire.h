@@ -3,8 +3,9 @@
  *
  * Pure.  A message on the wire is a 4-byte length, a type byte, and a payload.  wire_check says from
  * length and type alone whether a message may be that long, so a conn never buffers what is not
- * allowed; wire_parse then reads the payload into one struct.  Indexes are not checked against the
- * torrent here: conn.c does that.
+ * allowed; wire_parse then reads the payload into one struct.  Indexes, and what is asked for (begin and
+ * length of a request, the range of a hash request), are not checked against the torrent here:
+ * conn.c does that.
  *
  * Thread: any.
  */
@@ -74,8 +75,9 @@ struct wire_message {
 	struct wire_hashes hashes;
 };
 
-/* NULL when a message of this type may have this length (type byte included; `n_pieces` bounds a
- * bitfield), else a static reason.  Unknown types: up to EXT_MAX_MESSAGE, to be skipped. */
+/* NULL when a message of this type may have this length (type byte included; `n_pieces` gives a
+ * bitfield's, 0: not known yet), else a static reason.  Unknown types: up to EXT_MAX_MESSAGE, to be
+ * skipped. */
 const char *wire_check(uint8_t type, uint32_t length, uint32_t n_pieces);
 /* Parses the payload (without length and type byte) of a message that wire_check let through;
  * NULL, or a static reason. */
