@@ -60,7 +60,8 @@ struct ben_iter {
 	struct ben value;
 	const uint8_t *key; /* dictionaries only */
 	size_t key_len;
-	uint32_t next, end;
+	uint32_t next, end; /* tokens; the iterator's own */
+	bool dict;
 };
 struct ben_iter ben_iter(struct ben list_or_dict);
 bool ben_next(struct ben_iter *i);

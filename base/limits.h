@@ -19,7 +19,9 @@
 #define TORRENT_MAX_URL 2048u           /* what servers and proxies take */
 #define PATH_MAX_NAME 255u              /* NAME_MAX of Linux file systems */
 #define PATH_MAX_DEPTH 100u
-#define BENCODE_MAX_DEPTH 100u          /* a torrent needs 3 + PATH_MAX_DEPTH at most in file tree; real ones 8 */
+/* Open lists and dictionaries.  BEP 52's file tree has one for each part of a path, inside the root,
+ * "info" and "file tree", and one more under the empty key; real torrents have about eight. */
+#define BENCODE_MAX_DEPTH (PATH_MAX_DEPTH + 4)
 #define BENCODE_MAX_TOKENS 3000000u     /* libtorrent's; 16 bytes each here */
 
 /* -- peers ------------------------------------------------------------------------------- */
@@ -48,5 +50,15 @@
 #define TRACKER_NUMWANT 100u
 #define TRACKER_MIN_INTERVAL_S 5u       /* what a tracker can make us announce at most */
 #define TRACKER_MAX_INTERVAL_S 3600u
+
+/* -- the store ------------------------------------------------------------------------------ */
+
+#define STORE_PINNED_FDS 128u           /* the first files stay open: nearly every image torrent has fewer */
+#define STORE_CACHED_FDS 128u           /* of all others; with 1024 descriptors some torrents still fit */
+#define RESUME_GROUP_BYTES (64u << 20)  /* written data is synced after this much ... */
+#define RESUME_GROUP_MS 2000u           /* ... or this long: what a crash makes us fetch again */
+#define RESUME_SAVE_BYTES_PER_S (4u << 20) /* a large record is saved more seldom, to write no more than this */
+#define RECORD_MAX_EXTRA (256u << 20)   /* leaf hashes of 128 GiB; all above is asked of peers again */
+#define RECORD_MAX_BYTES (1u << 30)     /* 2^32 bits, a million stamps and the above: 794 MiB */
 
 #endif

@@ -27,6 +27,8 @@ void loop_free(struct loop *loop); /* functions posted and not yet run are dropp
 struct event_base *loop_base(struct loop *loop);
 /* Runs events until loop_stop.  The thread that calls it is the loop's. */
 void loop_run(struct loop *loop);
+/* Takes back all calls of `fn` with `arg` that were posted and have not begun. */
+void loop_unpost(struct loop *loop, void (*fn)(void *arg), void *arg);
 
 /* Thread: any. */
 void loop_stop(struct loop *loop);
