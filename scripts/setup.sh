@@ -9,7 +9,7 @@ set -eu
 
 build="gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libssl-dev libevent-dev
 	libjansson-dev libsqlite3-dev libhiredis-dev fuse3"
-tests="libcmocka-dev python3 python3-pytest python3-libtorrent python3-redis transmission-daemon transmission-cli
+tests="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout python3-libtorrent python3-redis transmission-daemon transmission-cli
 	opentracker aria2 btfs nginx-light redis-server curl qemu-system-x86 qemu-utils util-linux iproute2
 	openssl sqlite3 strace xfsprogs e2fsprogs mtools dosfstools syslinux syslinux-common extlinux fdisk
 	busybox-static cpio kmod linux-image-cloud-amd64 clang clang-format clang-tidy llvm wrk"
