@@ -382,5 +382,9 @@ int options_load_torrent(const struct swarm_options *o, const char *what, struct
 		return load_url(o, what, ret, ret_why);
 	if (has_scheme(what, "magnet:"))
 		return load_magnet(o, what, ret, ret_why);
-	return metainfo_load(what, ret, ret_why);
+	CLEANUP_FREE char *why = NULL;
+	int r = metainfo_load(what, ret, &why);
+	if (r < 0)
+		*ret_why = xasprintf("%s: %s", what, why);
+	return r;
 }

@@ -30,7 +30,8 @@ int options_take(struct swarm_options *o, const char *key, const char *value, ch
 int options_split(const char *list, int (*take)(void *arg, const char *key, const char *value),
 	void *arg);
 /* Loads what a command was given: a path, an http(s):// URL of a .torrent (fetched, up to
- * TORRENT_MAX_BYTES), or a magnet link.  0, or -errno and *ret_why. */
+ * TORRENT_MAX_BYTES), or a magnet link whose torrent is in the store from an earlier time.
+ * 0, or -errno and *ret_why (malloc'd, begins with `what`). */
 int options_load_torrent(const struct swarm_options *o, const char *what, struct metainfo **ret,
 	char **ret_why);
 
