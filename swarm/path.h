@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What the path to one peer holds: its round trip and the rate at which it delivers.
+ *
+ * Pure; `now` is monotonic, microseconds.  After BBR (Cardwell et al., 2016): the rate is the largest
+ * of the recent delivery rates, each being what arrived between a request and its answer over the
+ * time that took; the round trip is the smallest recent one.  Their product is what may be asked for
+ * without anything waiting in a queue.  A sample that was taken while less was asked for than the
+ * path holds tells nothing about the path's limit: it can raise the rate, never lower it.
+ *
+ * Thread: loop.
+ */
+#ifndef SWARM_PATH_H
+#define SWARM_PATH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Kept by the caller with each request that is under way. */
+struct path_mark {
+	uint64_t sent_at;      /* us */
+	uint64_t delivered;    /* path.delivered as it was sent */
+	uint64_t delivered_at; /* path.delivered_at as it was sent */
+	bool limited;          /* the path was not full then */
+};
+
+struct path {
+	uint64_t delivered, delivered_at;
+	uint64_t rtt_min, rtt_min_at; /* 0: unknown */
+	uint64_t srtt, rttvar;        /* of whole requests: queueing and the peer's disk included */
+	uint64_t rate_now, rate_last; /* largest samples of this and the last window, bytes/s */
+	uint64_t window_at;
+	bool window_full;             /* this window has had a sample that was not limited */
+};
+
+/* The kernel's round trip of the connection (TCP_INFO), before any request was answered. */
+void path_init(struct path *p, uint64_t rtt, uint64_t now);
+/* A request is sent while `outstanding` bytes are under way before it. */
+struct path_mark path_on_sent(struct path *p, uint64_t outstanding, uint64_t now);
+/* Its answer of `bytes` has arrived. */
+void path_on_delivered(struct path *p, const struct path_mark *m, uint64_t bytes, uint64_t now);
+
+uint64_t path_rate(const struct path *p); /* bytes/s; PATH_RATE_GUESS before the first sample */
+uint64_t path_rtt(const struct path *p);  /* us; the least */
+/* Bytes that the path holds: rate x round trip. */
+uint64_t path_holds(const struct path *p);
+/* When an answer to a request sent now, behind `outstanding` bytes, is expected (us from now). */
+uint64_t path_expects(const struct path *p, uint64_t outstanding);
+/* How late an answer must be to be later than nearly all (about the 95th percentile), us. */
+uint64_t path_patience(const struct path *p, uint64_t outstanding);
+
+#define PATH_RATE_GUESS 1000000ull
+#define PATH_RTT_GUESS 100000ull
+
+#endif
