@@ -19,6 +19,7 @@
 #define TORRENT_MAX_URL 2048u           /* what servers and proxies take */
 #define PATH_MAX_NAME 255u              /* NAME_MAX of Linux file systems */
 #define PATH_MAX_DEPTH 100u
+#define PATH_MAX_LENGTH 4000u          /* one open() takes 4095 bytes, ours in front included */
 /* Open lists and dictionaries.  BEP 52's file tree has one for each part of a path, inside the root,
  * "info" and "file tree", and one more under the empty key; real torrents have about eight. */
 #define BENCODE_MAX_DEPTH (PATH_MAX_DEPTH + 4)
@@ -46,10 +47,20 @@
 
 #define HTTP_MAX_REPLY (1u << 20)       /* a tracker's reply; 200 peers are 4 KiB */
 #define HTTP_MAX_REDIRECTS 5u
+#define HTTP_MAX_HEADERS 65536u         /* of all replies of a transfer; servers send about 1 KiB */
+#define HTTP_MAX_IDLE 32u               /* connections kept for the next request, all servers together */
+#define HTTP_CONNECT_MS 10000u          /* name, TCP and TLS: a tracker behind that is a dead one */
 #define TRACKER_REPLY_MAX_TOKENS 20000u /* dictionary peers: 8 tokens each */
 #define TRACKER_NUMWANT 100u
+#define TRACKER_MAX_PEERS 2000u         /* taken from one reply: PEERS_MAX_KNOWN; 1 MiB could hold 174,000 */
+#define TRACKER_MAX_ID 256u             /* "tracker id", sent back with each announce */
+#define TRACKER_MAX_TEXT 300u           /* failure reason, warning: a sentence for the status */
+#define TRACKER_HTTP_MS 30000u          /* one announce over HTTP, slow servers included */
+#define TRACKER_MAX_RETRY_S 86400u      /* "retry in": a day at most, then we look again */
 #define TRACKER_MIN_INTERVAL_S 5u       /* what a tracker can make us announce at most */
 #define TRACKER_MAX_INTERVAL_S 3600u
+#define WEBSEED_STALL_MS 10000u         /* nothing came for so long: a read is better served elsewhere */
+#define WEBSEED_MAX_ERROR_BODY 65536u   /* of an error page: read, to keep the connection */
 
 /* -- the store ------------------------------------------------------------------------------ */
 

@@ -60,9 +60,13 @@ struct metainfo {
 /* Parses a .torrent.  Copies what it keeps.  0, or -EINVAL / -E2BIG with *ret_why, a malloc'd
  * sentence that names the field and the value ("piece length: 3: not a power of two"). */
 int metainfo_parse(const void *data, size_t len, struct metainfo **ret, char **ret_why);
-/* Reads and parses a file; also -errno. */
+/* Reads and parses a file; also -errno, with *ret_why too. */
 int metainfo_load(const char *path, struct metainfo **ret, char **ret_why);
 void metainfo_free(struct metainfo *m);
+
+/* Why these bytes cannot be the name of a file or folder, or NULL when they can.  Any bytes that Linux
+ * takes are fine, but for control characters; they need not be UTF-8. */
+const char *metainfo_name_problem(const void *name, size_t len);
 
 /* The 20 bytes that trackers and handshakes carry: v1's hash, and v2's truncated (BEP 52). */
 const uint8_t *metainfo_wire_hash(const struct metainfo *m); /* v1 when there is one */
