@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /* See beneath.h.  Thread: any. */
 #include "swarm/beneath.h"
 #include "base/cleanup.h"

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /* What all back ends of the store share: finding the files that a range lies in, and the calls that
  * a back end may leave out.
  *

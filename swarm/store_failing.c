@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /* A store that fails when its plan says so: for tests of everything above it.
  *
  * Wraps another store and asks the plan before each call that may fail; the call that the plan fails

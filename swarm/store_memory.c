@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: MIT */
+// SPDX-License-Identifier: MIT
 /* A store in memory: one memfd as large as the linear space, with pages where bytes were written.
  *
  * Reads and writes go by the files' places, so that padding reads as zeros here too.  The record is
