@@ -2,8 +2,8 @@
 /* The growing byte buffer: see buf.h.
  *
  * Consuming moves `start`; the bytes move down only when that frees at least half of the memory,
- * so that each byte is moved a constant number of times.  A buffer that has run empty keeps up to
- * BUF_KEEP bytes for the next message.
+ * so that each byte is moved a constant number of times, and that half is given back.  A buffer
+ * keeps up to BUF_KEEP bytes for the next message when it has run empty.
  *
  * Thread: any, one at a time.
  */
@@ -115,10 +115,8 @@ void buf_consume(struct buf *b, size_t n)
 	if (b->cap <= BUF_KEEP || b->start < b->cap / 2)
 		return;
 	buf_move_down(b);
-	if (b->len <= b->cap / 4) {
-		b->cap /= 2;
-		b->data = xrealloc(b->data, b->cap, 1);
-	}
+	b->cap /= 2;
+	b->data = xrealloc(b->data, b->cap, 1);
 }
 
 void buf_clear(struct buf *b)

@@ -145,12 +145,15 @@ static void crc_start(void)
 	}
 }
 
-static uint32_t crc_by_table(uint32_t crc, const uint8_t *p, size_t len)
+uint32_t crc32c_by_table(uint32_t crc, const void *data, size_t len)
 {
+	const uint8_t *p = data;
+
 	pthread_once(&crc_once, crc_start);
+	crc = ~crc;
 	for (size_t i = 0; i < len; i++)
 		crc = crc >> 8 ^ crc_table[(crc ^ p[i]) & 0xff];
-	return crc;
+	return ~crc;
 }
 
 #ifdef __x86_64__
@@ -176,7 +179,7 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t len)
 	if (__builtin_cpu_supports("sse4.2"))
 		return ~crc_by_sse42(~crc, data, len);
 #endif
-	return ~crc_by_table(~crc, data, len);
+	return crc32c_by_table(crc, data, len);
 }
 
 /* -- random bytes, hex ----------------------------------------------------------------------- */

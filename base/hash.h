@@ -27,6 +27,8 @@ void hasher_end(struct hasher *h, uint8_t *ret);
 
 /* CRC-32C (Castagnoli) of data, continuing from `crc` (0 to begin): for records on disk. */
 uint32_t crc32c(uint32_t crc, const void *data, size_t len);
+/* The same without the processor's instruction; for tests. */
+uint32_t crc32c_by_table(uint32_t crc, const void *data, size_t len);
 
 /* `len` bytes from the system's random source; aborts when there is none. */
 void random_bytes(void *ret, size_t len);
