@@ -17,12 +17,15 @@ VERSION := $(shell cat VERSION)
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wstrict-prototypes -Wwrite-strings \
 	-Wformat=2 -Wno-unused-parameter -Werror
+# Asked once, and silent where nothing is installed yet: demo and check install what is missing.
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null)
 override CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -DFUSE_USE_VERSION=314 \
-	-DP2PFS_VERSION='"$(VERSION)"' -I. $(shell pkg-config --cflags $(PKGS))
+	-DP2PFS_VERSION='"$(VERSION)"' -I. $(PKG_CFLAGS)
 override CFLAGS += -std=gnu17 -pthread $(WARN) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) \
 	$(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined)
 override LDFLAGS += -pthread $(if $(SAN),-fsanitize=$(SAN))
-LDLIBS := $(shell pkg-config --libs $(PKGS)) -lm
+LDLIBS := $(PKG_LIBS) -lm
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-6s %s\n' $(1) $(2))
@@ -71,8 +74,12 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIB)
 check-unit: $(UNIT) $(FUZZ)  ## unit tests and the fuzz corpora
 	$(Q)tests/run-unit $(B)
 
-check: all check-unit  ## everything: unit tests, corpora, pytest
-	$(Q)P2PFS=$(abspath $(PROGRAM)) tests/run-pytest
+check:  ## everything: set-up, unit tests, corpora, pytest
+	$(Q)scripts/setup.sh test
+	$(Q)$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc)) check-built
+
+check-built: all $(UNIT) $(FUZZ)
+	$(Q)P2PFS=$(abspath $(PROGRAM)) tests/run-all $(B)
 
 check-asan:  ## the whole suite under ASan and UBSan
 	$(Q)$(MAKE) B=build-asan SAN=address,undefined CFLAGS="-O1 -g" check
@@ -87,7 +94,7 @@ fuzz:  ## libFuzzer (clang), FUZZ_SECONDS each (default 60)
 
 # -- the rest -------------------------------------------------------------------------------
 
-demo:  ## build, make an image, a tracker and a seed, mount, read, show
+demo:  ## set up, build, make an image, a tracker and a seed, mount, read, show
 	$(Q)scripts/demo.sh
 
 bench: all  ## speed on loopback as ratios (slow; not part of check)
@@ -111,4 +118,4 @@ clean:
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1: /p' $(MAKEFILE_LIST)
 
-.PHONY: all check check-unit check-asan check-tsan fuzz demo bench format tidy install clean help p2pfs
+.PHONY: all check check-built check-unit check-asan check-tsan fuzz demo bench format tidy install clean help p2pfs
