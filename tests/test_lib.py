@@ -8,6 +8,7 @@ import pytest
 from lib import process, torrents, trackers, web
 from lib.seeds import Aria2, LibtorrentPeer, Transmission, libtorrent_seed, transmission_seed
 from lib.torrents import MiB, assert_same, make_torrent, random_image
+from lib.wait import wait_until
 
 
 @pytest.mark.parametrize("version", ["v1", "v2", "hybrid"])
@@ -28,7 +29,6 @@ def test_libtorrent_seed_keeps_its_rate(tmp_path):
     (tmp_path / "got").mkdir()
     with libtorrent_seed(torrent, image, tmp_path, up=100_000) as seed, \
          LibtorrentPeer(torrent, tmp_path / "got", tmp_path, peers=[("127.0.0.1", seed.port)]) as leecher:
-        from lib.wait import wait_until
         wait_until(lambda: leecher.status()["downloaded"] > 50_000, "first bytes")
         assert leecher.status()["downloaded"] < 4 * MiB
         seed.limit(up=0)
