@@ -39,6 +39,26 @@ int cli_usage(const char *command, const char *format, ...)
 	return EXIT_USAGE;
 }
 
+int cli_bad_option(const char *command, int c, char **argv)
+{
+	const char *arg = argv[optind - 1];
+
+	if (c == ':')
+		return cli_usage(command, "%s: needs a value", arg);
+	if (!optopt)
+		return cli_usage(command, "%s: no such option", arg);
+	if (!strncmp(arg, "--", 2) && strchr(arg, '='))
+		return cli_usage(command, "%s: takes no value", arg);
+	return cli_usage(command, "-%c: no such option", optopt);
+}
+
+int cli_flush(const char *command)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return EXIT_OK;
+	return cli_fail(command, "standard output: %s", strerror(errno));
+}
+
 /* -- numbers --------------------------------------------------------------------------------- */
 
 /* Digits, then what `*ret_rest` points to. */

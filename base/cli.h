@@ -24,6 +24,11 @@ struct command {
 /* "p2pfs COMMAND: ..." to stderr; gives EXIT_FAILED, EXIT_USAGE (which also points to --help). */
 int cli_fail(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for what getopt_long did not take: it gave `c`, '?' or ':' (with a ':' in front of the
+ * letters). */
+int cli_bad_option(const char *command, int c, char **argv);
+/* Ends the output: EXIT_OK, or EXIT_FAILED with a message when stdout could not be written. */
+int cli_flush(const char *command);
 
 /* "64", "16K", "4M", "1G" (1024s) in bytes; -EINVAL, -ERANGE. */
 int parse_size(const char *text, uint64_t *ret);

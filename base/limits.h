@@ -19,7 +19,7 @@
 #define TORRENT_MAX_URL 2048u           /* what servers and proxies take */
 #define PATH_MAX_NAME 255u              /* NAME_MAX of Linux file systems */
 #define PATH_MAX_DEPTH 100u
-#define PATH_MAX_LENGTH 4000u          /* one open() takes 4095 bytes, ours in front included */
+#define PATH_MAX_LENGTH 4000u           /* one open() takes 4095 bytes, ours in front included */
 /* Open lists and dictionaries.  BEP 52's file tree has one for each part of a path, inside the root,
  * "info" and "file tree", and one more under the empty key; real torrents have about eight. */
 #define BENCODE_MAX_DEPTH (PATH_MAX_DEPTH + 4)
