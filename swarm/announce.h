@@ -7,7 +7,13 @@
  * While few peers are known the interval is short (a tracker's "min interval" is obeyed, else
  * ANNOUNCE_HUNGRY_S); failures back off, with jitter.
  *
- * announce.c keeps the schedule; announce_http.c and announce_udp.c carry one announce each.
+ * A tracker is announced to over IPv4 and over IPv6 (BEP 7), since most give peers of the family they
+ * were asked over; a family that the tracker or we do not have is passed over in silence.
+ *
+ * announce.c keeps the routes (tracker, hash, family), announce_when.c their times;
+ * announce_http.c and announce_udp.c carry one announce each.
+ *
+ * Callbacks may call everything but announcer_free.
  *
  * Thread: loop.
  */
@@ -38,7 +44,7 @@ struct announce_config {
 	uint16_t port; /* where we listen */
 	/* Asked at each announce. */
 	void (*totals)(void *arg, struct announce_totals *ret);
-	/* Peers that a tracker gave (borrowed; unfiltered but for port 0). */
+	/* Peers that a tracker gave (borrowed; at least one; unfiltered but for port 0). */
 	void (*peers)(void *arg, const struct addr *peers, size_t n);
 	void *arg;
 };
@@ -48,7 +54,8 @@ struct announce_status {
 	const char *url;       /* redacted; borrowed */
 	const char *error;     /* the last result: NULL is fine; "" means no answer yet */
 	const char *warning;   /* or NULL */
-	int64_t next_s;        /* seconds to the next announce; -1 while one is under way */
+	int64_t next_s;        /* seconds to the next announce; -1 while one is under way, -2: never,
+				* the tracker said so (BEP 31) */
 	int64_t last_s;        /* since the last answer, -1: never */
 	int32_t seeds, leechers; /* as told, -1 unknown */
 	uint32_t peers;        /* in the last reply */
