@@ -89,9 +89,10 @@ class Daemon:
             self.process.send_signal(number)
 
     def kill(self):
-        """SIGKILL, as a crash would be."""
+        """SIGKILL for it and its children, as a crash would be."""
         self.killed = True
-        self.signal(signal.SIGKILL)
+        if self.alive():
+            os.killpg(self.pid, signal.SIGKILL)
         reap(self.process)
 
     def stop(self, seconds=20):
