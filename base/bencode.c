@@ -88,7 +88,7 @@ static int parse_digits(struct parser *p, uint64_t limit, const char *too_large,
 		unsigned digit = p->data[p->at] - '0';
 		if (p->at > first && v == 0)
 			return parser_fail(p, -EINVAL, "leading zero");
-		if (v > (limit - digit) / 10)
+		if (digit > limit || v > (limit - digit) / 10)
 			return parser_fail(p, -EINVAL, too_large);
 		v = v * 10 + digit;
 	}
