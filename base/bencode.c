@@ -78,7 +78,7 @@ static int token_add(struct parser *p, enum ben_type type, uint32_t *ret)
 	return 0;
 }
 
-/* Decimal digits up to `limit`, no leading zeros; stops at the first byte that is no digit. */
+/* Decimal digits up to `limit` (9 or more), no leading zeros; stops at the first byte that is no digit. */
 static int parse_digits(struct parser *p, uint64_t limit, const char *too_large, uint64_t *ret)
 {
 	size_t first = p->at;
@@ -88,7 +88,7 @@ static int parse_digits(struct parser *p, uint64_t limit, const char *too_large,
 		unsigned digit = p->data[p->at] - '0';
 		if (p->at > first && v == 0)
 			return parser_fail(p, -EINVAL, "leading zero");
-		if (digit > limit || v > (limit - digit) / 10)
+		if (v > (limit - digit) / 10)
 			return parser_fail(p, -EINVAL, too_large);
 		v = v * 10 + digit;
 	}
@@ -129,7 +129,7 @@ static int parse_str(struct parser *p, uint32_t *ret_token)
 	int err = token_add(p, BEN_STR, ret_token);
 	if (err)
 		return err;
-	err = parse_digits(p, p->len, "string longer than the data", &n);
+	err = parse_digits(p, UINT32_MAX, "string longer than the data", &n);
 	if (err)
 		return err;
 	if (p->at == p->len || p->data[p->at] != ':')
