@@ -36,7 +36,7 @@ IO_MAY_INCLUDE = {
     "verify": {"store"},
 }
 OWNERS = {"torrent", "swarm"}
-COMMANDS = {"cmd", "commands", "options", "create"}
+COMMANDS = {"cmd", "commands", "options", "create", "scan", "describe"}
 
 # A library is known in one folder, where one can see what depends on it.
 LIBRARIES = {"fuse": "fs", "curl/": "swarm", "sqlite3": "tracker", "hiredis": "tracker"}
