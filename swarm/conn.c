@@ -304,6 +304,12 @@ unsigned conn_max_asks(const struct conn *c)
 	return MIN(c->ext.reqq ? c->ext.reqq : DEFAULT_REQQ, MAX_ASKS);
 }
 
+void conn_want(struct conn *c, uint32_t piece, uint32_t begin, uint32_t length)
+{
+	GROW(c->wanted, c->n_wanted, c->cap_wanted);
+	c->wanted[c->n_wanted++] = (struct wanted) {piece, begin, length};
+}
+
 void conn_drop_wanted(struct conn *c, unsigned i)
 {
 	c->n_wanted--;
@@ -341,12 +347,6 @@ static bool take_bitfield(struct conn *c, const struct wire_message *m)
 	}
 	c->is_seed = c->has.n && bits_full(&c->has);
 	return true;
-}
-
-static void queue_wanted(struct conn *c, const struct wire_message *m)
-{
-	GROW(c->wanted, c->n_wanted, c->cap_wanted);
-	c->wanted[c->n_wanted++] = (struct wanted) {m->piece, m->begin, m->length};
 }
 
 /* Keeps c's own fields; false when the message is at fault or needs no one else. */
@@ -416,9 +416,6 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 		break;
 	}
 	c->has_told = told;
-	if (m->type == WIRE_REQUEST && c->n_wanted < CONN_REQUEST_QUEUE &&
-		m->length <= REQUEST_MAX_SERVED && c->choker.unchoked)
-		queue_wanted(c, m);
 	return true;
 }
 

@@ -104,6 +104,7 @@ struct conn {
 	struct bits has;       /* pieces */
 	bool has_told;         /* a bitfield, have all or none came, or a later message */
 	bool is_seed;          /* has everything */
+	bool shook, joined;    /* the torrent's: its handshake was looked at; it was let in */
 	bool counted;          /* its bits are counted in the picker's rarity */
 
 	/* The four flags of BEP 3. */
@@ -171,6 +172,8 @@ void conn_set_choking(struct conn *c, bool choking);
 bool conn_may_ask(const struct conn *c, uint32_t piece);
 /* How many requests the peer takes at once. */
 unsigned conn_max_asks(const struct conn *c);
+/* Appends to, drops from, the peer's requests. */
+void conn_want(struct conn *c, uint32_t piece, uint32_t begin, uint32_t length);
 void conn_drop_wanted(struct conn *c, unsigned i);
 
 #endif

@@ -264,11 +264,16 @@ void picker_on_has_all_of(struct picker *p, const struct bits *b, int delta)
 	}
 }
 
+static bool has_piece(const struct bits *has, uint32_t piece)
+{
+	return !has || bits_get(has, piece);
+}
+
 static bool next_in_work(struct picker *p, const struct bits *has, uint32_t *ret_piece,
 	uint32_t *ret_block)
 {
 	for (struct piece *w = p->head; w; w = w->next) {
-		if (!w->count[BLOCK_MISSING] || bits_get(&p->reserved, w->index) || !bits_get(has, w->index))
+		if (!w->count[BLOCK_MISSING] || bits_get(&p->reserved, w->index) || !has_piece(has, w->index))
 			continue;
 		for (uint32_t i = 0; i < w->n_blocks; i++) {
 			if (w->blocks[i].state == BLOCK_MISSING) {
@@ -293,7 +298,7 @@ static bool rarest(struct picker *p, const struct bits *has, uint32_t *ret_piece
 		uint32_t from = round ? 0 : start, to = round ? start : n;
 		for (uint32_t i = bits_next_clear(&p->pieces, from); i < to && seen < PICKER_SAMPLE;
 			i = bits_next_clear(&p->pieces, i + 1)) {
-			if (p->work[i] || bits_get(&p->reserved, i) || !bits_get(has, i))
+			if (p->work[i] || bits_get(&p->reserved, i) || !has_piece(has, i))
 				continue;
 			seen++;
 			if (best == n || p->rarity[i] < p->rarity[best])
@@ -328,7 +333,7 @@ bool picker_next_twice(struct picker *p, const struct bits *has,
 	uint32_t *ret_block)
 {
 	for (struct piece *w = p->head; w; w = w->next) {
-		if (!w->count[BLOCK_ASKED] || !bits_get(has, w->index))
+		if (!w->count[BLOCK_ASKED] || !has_piece(has, w->index))
 			continue;
 		for (uint32_t i = 0; i < w->n_blocks; i++) {
 			if (w->blocks[i].state == BLOCK_ASKED && w->blocks[i].askers == 1 &&

@@ -53,6 +53,9 @@ struct piece {
 	uint64_t leaves_at;      /* when leaves were asked for, or found nowhere */
 	enum piece_leaves leaves_state;
 	uint8_t *leaves;         /* owned: the hashes of BEP 52's layer 0, n_blocks of them, or NULL */
+	uint32_t leaves_from;    /* the source that was asked */
+	unsigned leaves_tries;   /* how many refused */
+	bool bad;                /* found wrong as a whole: its leaves are to tell who lied */
 	bool whole;              /* a read needs all of it: its blocks cannot be verified alone */
 	struct piece *prev, *next;
 	struct block blocks[];
@@ -106,7 +109,7 @@ bool picker_found(struct picker *p, uint32_t piece, uint32_t i);
 void picker_on_has(struct picker *p, uint32_t piece);             /* a peer that is no seed */
 void picker_on_has_all_of(struct picker *p, const struct bits *b, int delta); /* its bits come, go */
 
-/* The next MISSING block to fill from a source that has `has`; false when there is none.  New pieces
+/* The next MISSING block to fill from a source that has `has` (NULL: everything); false when there is none.  New pieces
  * are opened only when `may_open`. */
 bool picker_next(struct picker *p, const struct bits *has, bool may_open, uint32_t *ret_piece,
 	uint32_t *ret_block);

@@ -48,7 +48,11 @@ void swarm_post(struct swarm *s, void (*fn)(void *arg), void *arg);
 /* -- a torrent ------------------------------------------------------------------------------- */
 
 enum torrent_where { TORRENT_IN_STORE, TORRENT_IN_PLACE, TORRENT_GET, TORRENT_IN_MEMORY };
-enum torrent_verify { VERIFY_TRUST, VERIFY_LAZY, VERIFY_FULL };
+/* What a record is worth.  AUTO: after a clean stop with files untouched since, all; else what it says
+ * is hashed again before it is served, in the background and first where somebody reads.  TRUST: a
+ * recorded bit is believed after an unclean stop too.  LAZY: everything is hashed when it is first
+ * touched.  FULL: everything is hashed, in the background and first where somebody reads. */
+enum torrent_verify { VERIFY_AUTO, VERIFY_TRUST, VERIFY_LAZY, VERIFY_FULL };
 
 struct torrent_config {
 	enum torrent_where where;

@@ -1,0 +1,606 @@
+/* SPDX-License-Identifier: MIT */
+/* Which block is asked of whom.
+ *
+ * ask_pump runs at the end of a turn of the loop in which anything changed, and goes through, in order:
+ *
+ *  1. demands: blocks that a read waits for, each of the source from which it is expected soonest;
+ *  2. streams: what sequential readers will read next, as far as their windows reach;
+ *  3. filling: rarest first, each connection up to what its path holds.
+ *
+ * A demand waits behind nothing: while reads wait, or did in the last INTERACTIVE_US, a connection's
+ * fill requests are kept to what its path holds (path.h), and when the first read comes, what is
+ * above that is cancelled.  A demanded block that is later than nearly all of its source's answers
+ * is asked of a second one (a hedge), within a budget of HEDGE_PERCENT of what was received; the
+ * loser's request is cancelled.
+ */
+#include "swarm/torrent.h"
+
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/mem.h"
+#include "swarm/peers.h"
+#include "swarm/resume.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SNUB_US (10 * US_PER_S)  /* nothing came for so long: the requests go to others */
+#define HEDGE_PERCENT 2
+#define HEDGE_FREE (64u * BLOCK_SIZE) /* hedged in any case */
+#define BULK_US (50 * US_PER_MS) /* asked for beyond what the path holds, when nobody waits */
+#define TWICE_ASKS 4             /* the end game: a source with fewer requests open takes others' */
+#define WEB_RETRY_US (2 * US_PER_S)
+#define WEB_RETRY_MAX_US (300 * US_PER_S)
+#define WEB_ASKS 4               /* = WEBSEED_MAX_FETCHES */
+
+bool ask_interactive(const struct torrent *t, uint64_t now)
+{
+	return t->n_reads || now < t->interactive_until;
+}
+
+void ask_soon(struct torrent *t)
+{
+	if (t->pump_event)
+		event_active(t->pump_event, 0, 0);
+}
+
+/* -- sources ----------------------------------------------------------------------------------- */
+
+struct source {
+	struct conn *conn;
+	struct web_source *web;
+	uint64_t expects; /* us from now */
+};
+
+static struct web_ask *free_ask(struct web_source *w)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(w->asks); i++) {
+		if (!w->asks[i].fetch)
+			return &w->asks[i];
+	}
+	return NULL;
+}
+
+static bool web_ready(const struct web_source *w, uint64_t now)
+{
+	return !w->banned && now >= w->retry_at && webseed_active(w->seed) < WEB_ASKS;
+}
+
+static uint32_t number_of(const struct source *s)
+{
+	return s->conn ? s->conn->number : s->web ? s->web->number : 0;
+}
+
+static void consider(struct torrent *t, struct source *best, const struct source *s, uint32_t piece,
+	uint32_t sole, bool bad)
+{
+	if (sole && number_of(s) != sole)
+		return;
+	uint64_t expects = s->expects;
+	/* The next copy of a wrong piece had better come from somebody who is above suspicion. */
+	if (bad && !sole && verify_suspects(t, piece, number_of(s)))
+		expects += 10 * US_PER_S;
+	if (!number_of(best) || expects < best->expects) {
+		*best = *s;
+		best->expects = expects;
+	}
+}
+
+/* From where a block of `piece` is expected soonest; `not_conn`: somebody else than that one. */
+static struct source best_source(struct torrent *t, uint32_t piece, uint32_t block,
+	const struct conn *not_conn, uint64_t now)
+{
+	struct source best = {0};
+	uint32_t none = 0, *sole = &none;
+	bool bad = verify_sole_source(t, piece, &sole);
+	for (int again = 0; again < 2; again++) {
+		for (struct conn *c = t->conns; c; c = c->next) {
+			if (c == not_conn || !conn_may_ask(c, piece) || c->n_asks >= conn_max_asks(c) ||
+				(c->timeouts && c->n_asks) ||
+				(not_conn && conn_find_ask(c, piece, block) < c->n_asks))
+				continue;
+			struct source s = {.conn = c,
+				.expects = path_expects(&c->path, c->outstanding) +
+					c->timeouts * US_PER_S};
+			consider(t, &best, &s, piece, *sole, bad);
+		}
+		for (struct web_source *w = t->web; w; w = w->next) {
+			if (!web_ready(w, now))
+				continue;
+			struct source s = {.web = w, .expects = path_expects(&w->path, w->outstanding)};
+			consider(t, &best, &s, piece, *sole, bad);
+		}
+		if (number_of(&best) || !*sole)
+			break;
+		/* The sole source is gone or cannot: choose another. */
+		*sole = 0;
+	}
+	if (bad && number_of(&best))
+		*sole = number_of(&best);
+	return best;
+}
+
+/* -- asking ------------------------------------------------------------------------------------- */
+
+static bool is_reserved(const struct torrent *t, uint32_t piece)
+{
+	return bits_get(&t->picker.reserved, piece);
+}
+
+static void ask_conn(struct torrent *t, struct conn *c, uint32_t piece, uint32_t block,
+	enum ask_kind kind, uint64_t now)
+{
+	uint32_t len = layout_block_len(&t->layout, piece, block);
+	if (kind == ASK_FILL)
+		limiter_take(&t->parts->down, len, now);
+	else
+		limiter_force(&t->parts->down, len, now);
+	picker_on_asked(&t->picker, piece, block);
+	conn_ask(c, piece, block, len, kind, now);
+}
+
+/* A run of blocks from `first` (a block number) on that are MISSING, up to `max` of them and up to
+ * number `end`. */
+static uint32_t missing_run(struct torrent *t, uint32_t first, uint32_t end, uint32_t max)
+{
+	uint32_t bpp = t->layout.blocks_per_piece, n = 0;
+	while (n < max && first + n < end) {
+		uint32_t piece = (first + n) / bpp, i = (first + n) % bpp;
+		if (is_reserved(t, piece) || !layout_block_len(&t->layout, piece, i) ||
+			picker_state(&t->picker, piece, i) != BLOCK_MISSING)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static void ask_web(struct torrent *t, struct web_source *w, uint32_t first, uint32_t n, bool demand,
+	uint64_t now)
+{
+	struct web_ask *a = free_ask(w);
+	uint32_t bpp = t->layout.blocks_per_piece;
+	if (!a || !n)
+		return;
+	uint64_t bytes = (uint64_t)n * BLOCK_SIZE;
+	*a = (struct web_ask) {
+		.first = first,
+		.n = n,
+		.left = n,
+		.demand = demand,
+		.mark = path_on_sent(&w->path, w->outstanding, now),
+	};
+	w->outstanding += bytes;
+	for (uint32_t k = first; k < first + n; k++)
+		picker_on_asked(&t->picker, k / bpp, k % bpp);
+	limiter_force(&t->parts->down, bytes, now);
+	a->fetch = webseed_get(w->seed, first, n);
+	if (a->fetch)
+		return;
+	w->outstanding -= bytes;
+	w->retry_at = now + WEB_RETRY_US;
+	for (uint32_t k = first; k < first + n; k++)
+		picker_on_unasked(&t->picker, k / bpp, k % bpp);
+	t->demands_open = true;
+}
+
+/* -- demands ------------------------------------------------------------------------------------ */
+
+/* Makes sure that a block which a read needs is on its way; false when nobody can be asked now. */
+static bool demand_block(struct torrent *t, uint32_t piece, uint32_t block, uint32_t end, uint64_t now)
+{
+	enum block_state state = picker_state(&t->picker, piece, block);
+	if (state > BLOCK_ASKED)
+		return true;
+	if (state == BLOCK_ASKED) {
+		struct piece *w = picker_piece(&t->picker, piece);
+		if (w->leaves_state == LEAVES_UNKNOWN && !w->whole)
+			leaves_want(t, w, NULL, now);
+		return true;
+	}
+	struct source s = best_source(t, piece, block, NULL, now);
+	if (!number_of(&s))
+		return false;
+	struct piece *w = picker_open(&t->picker, piece);
+	if (s.conn) {
+		ask_conn(t, s.conn, piece, block, ASK_DEMAND, now);
+	} else {
+		uint32_t first = block_number(t, piece, block);
+		ask_web(t, s.web, first, missing_run(t, first, end, WEBSEED_ASKS), true, now);
+	}
+	if (!w->whole)
+		leaves_want(t, w, s.conn, now);
+	return true;
+}
+
+/* The blocks of one piece that a read needs: those it reads, or all where they cannot be verified
+ * alone. */
+static bool demand_piece(struct torrent *t, const struct read *r, uint32_t piece, uint64_t now)
+{
+	uint32_t bpp = t->layout.blocks_per_piece, base = piece * bpp;
+	uint32_t from = r->first > base ? r->first - base : 0;
+	uint32_t to = MIN(r->first + r->n_blocks - base, layout_piece_blocks(&t->layout, piece));
+	bool all = true;
+	if (bits_get(&t->picker.pieces, piece) || is_reserved(t, piece))
+		return true;
+	for (uint32_t i = from; i < to; i++)
+		all &= demand_block(t, piece, i, base + to, now);
+	struct piece *w = picker_piece(&t->picker, piece);
+	bool lacks = false;
+	for (uint32_t i = from; i < to && !lacks; i++)
+		lacks = picker_state(&t->picker, piece, i) < BLOCK_GOOD;
+	if (!w || !w->whole || w->leaves || !lacks)
+		return all;
+	uint32_t n = w->n_blocks;
+	for (uint32_t i = 0; i < n; i++)
+		all &= demand_block(t, piece, i, base + n, now);
+	return all;
+}
+
+static void pump_demands(struct torrent *t, uint64_t now)
+{
+	uint32_t bpp = t->layout.blocks_per_piece;
+	if (!t->demands_open)
+		return;
+	t->demands_open = false;
+	bool all = true;
+	for (struct read *r = t->reads; r; r = r->next) {
+		for (uint32_t p = r->first / bpp; p <= (r->first + r->n_blocks - 1) / bpp; p++)
+			all &= demand_piece(t, r, p, now);
+	}
+	if (!all)
+		t->demands_open = true; /* until somebody unchokes us, has it, or has room */
+}
+
+static void hedge(struct torrent *t, uint64_t now)
+{
+	for (struct conn *c = t->conns; c; c = c->next) {
+		uint64_t patience = path_patience(&c->path, c->outstanding);
+		for (unsigned i = 0; i < c->n_asks; i++) {
+			struct ask a = c->asks[i];
+			if (a.kind != ASK_DEMAND || now - a.mark.sent_at < patience)
+				continue;
+			struct piece *w = picker_piece(&t->picker, a.piece);
+			if (!w || w->blocks[a.block].askers != 1)
+				continue;
+			/* A source that gives nothing at all is no matter of budgets. */
+			bool silent = now - MAX(c->last_block, a.mark.sent_at) > 3 * patience;
+			if (!silent && t->hedged_bytes > HEDGE_FREE + t->down.total * HEDGE_PERCENT / 100)
+				return;
+			struct source s = best_source(t, a.piece, a.block, c, now);
+			if (!s.conn)
+				continue;
+			t->hedges++;
+			t->hedged_bytes += a.len;
+			log_debug(LOG_PICK, "hedge: block %u of piece %u, asked of %s %llu us ago, of %s",
+				a.block, a.piece, c->name, (unsigned long long)(now - a.mark.sent_at),
+				s.conn->name);
+			ask_conn(t, s.conn, a.piece, a.block, ASK_DEMAND, now);
+		}
+	}
+}
+
+/* -- filling and streams ------------------------------------------------------------------------- */
+
+static uint64_t interactive_target(const struct conn *c)
+{
+	uint64_t rate = path_rate(&c->path);
+	return path_holds(&c->path) * 5 / 4 + rate * 2 / 1000 + 2 * BLOCK_SIZE;
+}
+
+static uint64_t bulk_target(const struct conn *c)
+{
+	uint64_t rate = path_rate(&c->path);
+	return 2 * path_holds(&c->path) + rate * BULK_US / US_PER_S + 16 * BLOCK_SIZE;
+}
+
+void ask_trim(struct torrent *t)
+{
+	for (struct conn *c = t->conns; c; c = c->next) {
+		uint64_t target = interactive_target(c);
+		for (unsigned i = c->n_asks; i-- > 0;) {
+			struct ask *a = &c->asks[i];
+			if (a->kind != ASK_DEMAND && read_wants(t, a->piece, a->block))
+				a->kind = ASK_DEMAND;
+			if (a->kind != ASK_FILL || c->outstanding <= target)
+				continue;
+			uint32_t piece = a->piece, block = a->block;
+			conn_unask(c, i);
+			picker_on_unasked(&t->picker, piece, block);
+		}
+	}
+}
+
+/* Asks for what lies before one sequential reader. */
+static void pump_stream(struct torrent *t, struct stream *s, uint64_t now)
+{
+	const struct metainfo_file *f = &t->meta->files[s->file];
+	uint32_t bpp = t->layout.blocks_per_piece;
+	uint64_t to = MIN(s->end + s->window, f->offset + f->length);
+	uint64_t from = MAX(s->end, s->ahead);
+	if (from >= to)
+		return;
+	uint32_t first, n;
+	layout_blocks(&t->layout, from, to - from, &first, &n);
+	for (uint32_t k = first; k < first + n; k++) {
+		uint32_t piece = k / bpp, i = k % bpp;
+		s->ahead = MAX(s->ahead, layout_offset(&t->layout, piece, i));
+		if (!layout_block_len(&t->layout, piece, i) || is_reserved(t, piece) ||
+			picker_state(&t->picker, piece, i) != BLOCK_MISSING)
+			continue;
+		struct source best = best_source(t, piece, i, NULL, now);
+		if (best.conn) {
+			if (best.conn->outstanding >= bulk_target(best.conn))
+				return;
+			ask_conn(t, best.conn, piece, i, ASK_NEAR, now);
+			struct piece *w = picker_piece(&t->picker, piece);
+			if (w->leaves_state == LEAVES_UNKNOWN)
+				leaves_want(t, w, best.conn, now);
+		} else if (best.web) {
+			ask_web(t, best.web, k, missing_run(t, k, first + n, WEBSEED_ASKS), false, now);
+		} else {
+			return;
+		}
+	}
+	s->ahead = MAX(s->ahead, to);
+}
+
+static void pump_streams(struct torrent *t, uint64_t now)
+{
+	for (int i = 0; i < STREAMS; i++) {
+		struct stream *s = &t->streams.all[i];
+		if (s->window && t->picker.held < 2 * (uint64_t)FILL_MEMORY)
+			pump_stream(t, s, now);
+	}
+}
+
+/* May `c` fetch this piece, or is it to come from somebody else alone? */
+static bool may_fill_from(struct torrent *t, uint32_t number, uint32_t piece)
+{
+	uint32_t *sole;
+	if (!verify_sole_source(t, piece, &sole) || *sole == number)
+		return true;
+	if (*sole && torrent_conn(t, *sole))
+		return false;
+	*sole = number;
+	return true;
+}
+
+static bool asked_of_it(void *arg, uint32_t piece, uint32_t block)
+{
+	const struct conn *c = arg;
+	return conn_find_ask(c, piece, block) < c->n_asks;
+}
+
+static void fill_from(struct torrent *t, struct conn *c, uint64_t target, uint64_t now)
+{
+	uint32_t piece, block;
+	unsigned max = c->timeouts ? 1 : conn_max_asks(c);
+	while (c->n_asks < max && c->outstanding < target) {
+		bool may_open = t->picker.held < FILL_MEMORY || !c->n_asks;
+		if (limiter_wait(&t->parts->down, BLOCK_SIZE, now) ||
+			!picker_next(&t->picker, &c->has, may_open, &piece, &block) ||
+			!may_fill_from(t, c->number, piece))
+			break;
+		ask_conn(t, c, piece, block, ASK_FILL, now);
+	}
+	if (c->n_asks < TWICE_ASKS && !c->timeouts && picker_all_asked(&t->picker) &&
+		picker_next_twice(&t->picker, &c->has, asked_of_it, c, &piece, &block) &&
+		may_fill_from(t, c->number, piece))
+		ask_conn(t, c, piece, block, ASK_FILL, now);
+}
+
+static void fill_from_web(struct torrent *t, struct web_source *w, bool interactive, uint64_t now)
+{
+	uint32_t piece, block;
+	unsigned most = interactive ? 1 : WEB_ASKS - 1; /* one is kept for demands */
+	uint32_t size = interactive ? WEBSEED_ASKS / 4 : WEBSEED_ASKS;
+	while (web_ready(w, now) && webseed_active(w->seed) < most &&
+		!limiter_wait(&t->parts->down, BLOCK_SIZE, now) &&
+		picker_next(&t->picker, NULL, t->picker.held < FILL_MEMORY, &piece, &block) &&
+		may_fill_from(t, w->number, piece)) {
+		uint32_t first = block_number(t, piece, block);
+		uint32_t end = (piece + 1) * t->layout.blocks_per_piece;
+		ask_web(t, w, first, missing_run(t, first, end, size), false, now);
+	}
+}
+
+static void pump_fill(struct torrent *t, uint64_t now)
+{
+	bool interactive = ask_interactive(t, now);
+	for (struct conn *c = t->conns; c; c = c->next) {
+		if (c->state != CONN_OPEN || c->choked || !c->has.set)
+			continue;
+		fill_from(t, c, interactive ? interactive_target(c) : bulk_target(c), now);
+	}
+	for (struct web_source *w = t->web; w; w = w->next)
+		fill_from_web(t, w, interactive, now);
+}
+
+void ask_pump(struct torrent *t)
+{
+	uint64_t now = clock_us();
+	if (t->stopping || t->read_only || t->complete)
+		return;
+	pump_demands(t, now);
+	if (t->n_reads)
+		hedge(t, now);
+	pump_streams(t, now);
+	if (t->fill && !t->disk_error)
+		pump_fill(t, now);
+}
+
+void ask_on_tick(struct torrent *t, uint64_t now)
+{
+	for (struct conn *c = t->conns; c; c = c->next) {
+		if (!c->n_asks)
+			continue;
+		uint64_t since = MAX(c->last_block, c->asks[0].mark.sent_at);
+		uint64_t patience = 4 * path_patience(&c->path, c->outstanding);
+		if (now - since < MAX(patience, SNUB_US))
+			continue;
+		log_debug(LOG_PICK, "%s: nothing came for %llu ms: its %u requests go to others", c->name,
+			(unsigned long long)((now - since) / US_PER_MS), c->n_asks);
+		c->timeouts++;
+		while (c->n_asks) {
+			struct ask a = c->asks[c->n_asks - 1];
+			conn_unask(c, c->n_asks - 1);
+			picker_on_unasked(&t->picker, a.piece, a.block);
+		}
+		t->demands_open = true;
+	}
+	ask_pump(t);
+}
+
+/* -- answers ------------------------------------------------------------------------------------- */
+
+void ask_release(struct torrent *t, struct conn *c)
+{
+	for (unsigned i = 0; i < c->n_asks; i++)
+		picker_on_unasked(&t->picker, c->asks[i].piece, c->asks[i].block);
+	if (c->n_asks)
+		t->demands_open = true;
+	c->n_asks = 0;
+	c->outstanding = 0;
+}
+
+void ask_cancel_others(struct torrent *t, uint32_t piece, uint32_t block)
+{
+	for (struct conn *c = t->conns; c; c = c->next) {
+		unsigned i = conn_find_ask(c, piece, block);
+		if (i == c->n_asks)
+			continue;
+		conn_unask(c, i);
+		picker_on_unasked(&t->picker, piece, block);
+	}
+	/* A web seed's fetch goes on; its block will be found not to be wanted. */
+	while (picker_on_unasked(&t->picker, piece, block))
+		;
+}
+
+/* `asked`: it answers a request that still counted among the block's askers. */
+static void on_block(struct torrent *t, uint32_t piece, uint32_t block, uint8_t *data, uint32_t from,
+	bool asked)
+{
+	uint32_t len = layout_block_len(&t->layout, piece, block);
+	struct piece *w = picker_piece(&t->picker, piece);
+	bool others = w && w->blocks[block].askers > (asked ? 1 : 0);
+	meter_add(&t->down, len, clock_us());
+	if (t->read_only || is_reserved(t, piece) ||
+		!picker_on_got(&t->picker, piece, block, data, from)) {
+		t->wasted += len;
+		free(data);
+	} else {
+		if (others)
+			ask_cancel_others(t, piece, block);
+		verify_on_got(t, picker_piece(&t->picker, piece));
+	}
+	ask_soon(t);
+}
+
+void torrent_on_block(struct conn *c, uint32_t piece, uint32_t block, uint8_t *data,
+	const struct ask *ask)
+{
+	choker_on_received(&c->choker, c->coming.len);
+	on_block(c->torrent, piece, block, data, c->number, ask);
+}
+
+static bool lacks(const struct bits *has, const struct bits *ours)
+{
+	for (uint32_t i = bits_next_set(has, 0); i < has->n; i = bits_next_set(has, i + 1)) {
+		if (!bits_get(ours, i))
+			return true;
+	}
+	return false;
+}
+
+void ask_interest(struct torrent *t, struct conn *c)
+{
+	if (c->state != CONN_OPEN || t->read_only)
+		return;
+	conn_set_interested(c, !t->complete && lacks(&c->has, &t->picker.pieces));
+}
+
+/* -- web seeds ----------------------------------------------------------------------------------- */
+
+static struct web_ask *ask_of(struct web_source *w, const struct webseed_fetch *f)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(w->asks); i++) {
+		if (w->asks[i].fetch == f)
+			return &w->asks[i];
+	}
+	return NULL;
+}
+
+static void on_web_block(void *arg, struct webseed_fetch *f, uint32_t piece, uint32_t block,
+	const uint8_t *data, uint32_t len)
+{
+	struct web_source *w = arg;
+	struct web_ask *a = ask_of(w, f);
+	uint64_t now = clock_us();
+	meter_add(&w->down, len, now);
+	if (a) {
+		a->left--;
+		w->outstanding -= BLOCK_SIZE;
+		path_on_delivered(&w->path, &a->mark, len, now);
+	}
+	on_block(w->t, piece, block, memcpy(xmalloc(BLOCK_SIZE), data, len), w->number,
+		a != NULL);
+}
+
+static void on_web_done(void *arg, struct webseed_fetch *f, const char *error)
+{
+	struct web_source *w = arg;
+	struct torrent *t = w->t;
+	struct web_ask *a = ask_of(w, f);
+	uint32_t bpp = t->layout.blocks_per_piece;
+	uint64_t now = clock_us();
+	if (error) {
+		uint64_t wait = WEB_RETRY_US << MIN(w->failures, 8u);
+		w->failures++;
+		w->retry_at = now + MIN(wait, WEB_RETRY_MAX_US);
+		if (strcmp(w->error, error))
+			log_warn("web seed %s: %s", webseed_url(w->seed), error);
+		snprintf(w->error, sizeof(w->error), "%s", error);
+	} else {
+		w->failures = 0;
+		w->error[0] = '\0';
+	}
+	if (a) {
+		w->outstanding -= (uint64_t)a->left * BLOCK_SIZE;
+		/* Blocks are given in order: what is left are the last ones. */
+		for (uint32_t k = a->first + a->n - a->left; k < a->first + a->n; k++)
+			picker_on_unasked(&t->picker, k / bpp, k % bpp);
+		a->fetch = NULL;
+	}
+	t->demands_open = true;
+	ask_soon(t);
+}
+
+int ask_add_webseed(struct torrent *t, const char *url, const char **ret_why)
+{
+	struct web_source *w = xcalloc(1, sizeof(*w));
+	struct webseed_callbacks cb = {.block = on_web_block, .done = on_web_done, .arg = w};
+	w->t = t;
+	w->number = ++t->parts->env.next_number;
+	path_init(&w->path, 0, clock_us());
+	int r = webseed_new(t->parts->http, url, &t->layout, &cb, &w->seed, ret_why);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	w->next = t->web;
+	t->web = w;
+	return 0;
+}
+
+void ask_free_webseeds(struct torrent *t)
+{
+	while (t->web) {
+		struct web_source *w = t->web;
+		t->web = w->next;
+		webseed_free(w->seed);
+		free(w);
+	}
+}
