@@ -56,7 +56,8 @@ static const char help_text[] =
 	"  -o seed=on|off        give to others (on)\n"
 	"  -o up=RATE,down=RATE  bits per second, like 10M\n"
 	"  -o peers=N            connections at most\n"
-	"  -o verify=trust|lazy|full   what the store's own record is worth (trust)\n"
+	"  -o verify=auto|trust|lazy|full   what the store's record is worth; auto: all of it after\n"
+	"                        a clean stop, else what it says is hashed again\n"
 	"  -o timeout=SECONDS    EIO for a read that waited so long (0: wait for ever)\n"
 	"  -o io=auto|direct|cached    how the kernel reads (auto)\n"
 	"  -o allow_other        not only the user who mounts\n"
@@ -93,9 +94,25 @@ static int fail(struct mounting *m, enum serve_fault fault, char *why)
 	return daemon_has_failed(&m->daemon, status, message);
 }
 
+/* Paths that are used again once the daemon stands at "/". */
+static void make_absolute(char **path)
+{
+	if (!*path || **path == '/')
+		return;
+	CLEANUP_FREE char *here = getcwd(NULL, 0);
+	if (!here)
+		return;
+	CLEANUP_FREE char *relative = *path;
+	*path = xasprintf("%s/%s", here, relative);
+}
+
 static int run(struct mounting *m)
 {
 	char *why = NULL;
+	make_absolute(&m->options.swarm.store);
+	make_absolute(&m->options.swarm.log);
+	make_absolute(&m->options.swarm.cafile);
+	m->options.swarm.swarm.http_cafile = m->options.swarm.cafile;
 	int status = 0;
 	const struct swarm_options *o = &m->options.swarm;
 	const char *debug = m->debug ? m->debug : o->debug;

@@ -195,6 +195,7 @@ static char *take_peers(struct swarm_options *o, const char *value)
 static char *take_verify(struct swarm_options *o, const char *value)
 {
 	static const char *const names[] = {
+		[VERIFY_AUTO] = "auto",
 		[VERIFY_TRUST] = "trust",
 		[VERIFY_LAZY] = "lazy",
 		[VERIFY_FULL] = "full",
@@ -205,7 +206,7 @@ static char *take_verify(struct swarm_options *o, const char *value)
 			return NULL;
 		}
 	}
-	return wrong(value, "trust, lazy or full");
+	return wrong(value, "auto, trust, lazy or full");
 }
 
 static const struct {

@@ -2,7 +2,7 @@
 /* The -o options that mount, get and seed share.
  *
  *	store=DIR listen=ADDR:PORT peer=ADDR:PORT (again and again) tracker=URL (likewise)
- *	fill=on|off seed=on|off up=RATE down=RATE peers=N verify=trust|lazy|full cafile=FILE log=FILE
+ *	fill=on|off seed=on|off up=RATE down=RATE peers=N verify=auto|trust|lazy|full cafile=FILE log=FILE
  *	debug=CATEGORIES
  *
  * Thread: the main one.
