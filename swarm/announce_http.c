@@ -193,6 +193,17 @@ static void tracker_id_parse(struct ben dict, struct announce_reply *ret)
 		ret->tracker_id = url_escape(p, len, "");
 }
 
+/* An answer to "stopped" may hold nothing; any other dictionary is no tracker's. */
+static bool is_answer(struct ben root)
+{
+	static const char *const keys[] = {"interval", "peers", "peers6", "warning message"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++)
+		if (ben_type(ben_get(root, keys[i])) != BEN_NONE)
+			return true;
+	return ben_count(root) == 0;
+}
+
 static void cleanup_ben(struct ben_doc **doc)
 {
 	ben_free(*doc);
@@ -225,8 +236,7 @@ int announce_http_parse(
 		r.retry_s = retry_parse(root);
 	else
 		why = peers_parse(root, &r);
-	/* An answer to "stopped" may hold nothing; any other dictionary is no tracker's. */
-	if (!why && !r.failure && !r.warning && !r.interval_s && !r.n_peers && ben_count(root))
+	if (!why && !r.failure && !is_answer(root))
 		why = "neither interval nor peers nor failure reason";
 	if (why) {
 		announce_reply_done(&r);

@@ -21,7 +21,7 @@ static bool number(const char **p, uint64_t *ret)
 
 	for (; **p >= '0' && **p <= '9'; (*p)++) {
 		v = v * 10 + (uint64_t)(**p - '0');
-		if (v >> 63 || *p - start >= 20)
+		if (v >> 63 || *p - start >= 19) /* 2^63 has 19 digits */
 			return false;
 	}
 	*ret = v;
