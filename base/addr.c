@@ -45,7 +45,7 @@ static bool addr_v4(const struct addr *a, uint32_t *ret)
 	if (!addr_is_v4(a) && memcmp(a->ip, nat64, sizeof(nat64)) != 0)
 		return false;
 	*ret = (uint32_t)a->ip[12] << 24 | (uint32_t)a->ip[13] << 16 | (uint32_t)a->ip[14] << 8 |
-		a->ip[15];
+	       a->ip[15];
 	return true;
 }
 
@@ -78,7 +78,7 @@ bool addr_is_private(const struct addr *a)
 
 	if (addr_v4(a, &v4))
 		return in_net(v4, 0x0a000000, 8) || in_net(v4, 0xac100000, 12) ||
-			in_net(v4, 0xc0a80000, 16) || in_net(v4, 0x64400000, 10);
+		       in_net(v4, 0xc0a80000, 16) || in_net(v4, 0x64400000, 10);
 	return (a->ip[0] & 0xfe) == 0xfc;
 }
 
@@ -148,7 +148,8 @@ int addr_parse(const char *text, uint16_t default_port, struct addr *ret)
 		err = parse_ip(text + 1, (size_t)(end - text - 1), true, a.ip);
 		port = end[1] ? end + 2 : NULL;
 	} else if (colon && strchr(text, ':') != colon) {
-		err = parse_ip(text, strlen(text), true, a.ip); /* IPv6 without brackets has no port */
+		/* IPv6 without brackets has no port. */
+		err = parse_ip(text, strlen(text), true, a.ip);
 	} else if (colon) {
 		err = parse_ip(text, (size_t)(colon - text), false, a.ip);
 		port = colon + 1;

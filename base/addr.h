@@ -22,13 +22,13 @@ struct addr {
 #define ADDR_STRLEN 56 /* "[ipv6]:port" and NUL */
 
 bool addr_is_v4(const struct addr *a);
-bool addr_equal(const struct addr *a, const struct addr *b);    /* with the port */
+bool addr_equal(const struct addr *a, const struct addr *b); /* with the port */
 bool addr_same_ip(const struct addr *a, const struct addr *b);
 int addr_compare(const struct addr *a, const struct addr *b);
 /* Classes that decide what we connect to: see threats.md of the design, "SSRF". */
 bool addr_is_loopback(const struct addr *a);
 bool addr_is_link_local(const struct addr *a);
-bool addr_is_private(const struct addr *a);   /* RFC 1918, fc00::/7, 100.64/10 */
+bool addr_is_private(const struct addr *a); /* RFC 1918, fc00::/7, 100.64/10 */
 bool addr_is_any(const struct addr *a);
 bool addr_is_multicast(const struct addr *a); /* and broadcast */
 

@@ -20,7 +20,7 @@
 
 struct token {
 	uint32_t start, end; /* the value's own bytes */
-	uint32_t next;       /* the token behind this one's subtree */
+	uint32_t next; /* the token behind this one's subtree */
 	uint32_t type : 32 - TOKEN_COUNT_BITS;
 	uint32_t n : TOKEN_COUNT_BITS; /* string: length of "123:"; list, dict: number of values */
 };
@@ -40,7 +40,7 @@ struct ben_doc {
 struct open {
 	uint32_t token;
 	uint32_t last_key; /* dictionaries: to see whether they are sorted */
-	bool want_value;   /* dictionaries: a key has come */
+	bool want_value; /* dictionaries: a key has come */
 };
 
 struct parser {
@@ -78,7 +78,7 @@ static int token_add(struct parser *p, enum ben_type type, uint32_t *ret)
 	return 0;
 }
 
-/* Decimal digits up to `limit` (9 or more), no leading zeros; stops at the first byte that is no digit. */
+/* Decimal digits up to `limit` (9 or more), no leading zeros; stops at what is no digit. */
 static int parse_digits(struct parser *p, uint64_t limit, const char *too_large, uint64_t *ret)
 {
 	size_t first = p->at;

@@ -30,7 +30,7 @@ struct ben {
 };
 
 /* Parses exactly `len` bytes with at most max_tokens tokens.  0 and *ret_doc (free it with
- * ben_free), or -EINVAL / -E2BIG with a static reason and the offset where it failed. */
+ * ben_free), or -EINVAL, -E2BIG or -ENOMEM with a static reason and the offset where it failed. */
 int ben_parse(const void *data, size_t len, uint32_t max_tokens, struct ben_doc **ret_doc,
 	const char **ret_why, size_t *ret_at);
 /* The same, but bytes may follow the value: *ret_used tells its length. */
@@ -51,7 +51,7 @@ struct ben ben_get_type(struct ben dict, const char *key, enum ben_type type);
 const uint8_t *ben_bytes(struct ben v, size_t *ret_len);
 /* The integer, or `otherwise` when it is none. */
 int64_t ben_int(struct ben v, int64_t otherwise);
-/* A NUL-terminated copy of a string (the caller frees it); NULL for none or one with a NUL in it. */
+/* A NUL-terminated copy of a string, the caller's; NULL for none or one with a NUL in it. */
 char *ben_strdup(struct ben v);
 bool ben_is(struct ben v, const char *text);
 

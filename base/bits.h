@@ -17,8 +17,8 @@
 
 struct bits {
 	_Atomic uint64_t *words; /* owned; NULL when n is 0 */
-	uint32_t n;              /* bits */
-	uint32_t set;            /* how many are set; the writer's */
+	uint32_t n; /* bits */
+	uint32_t set; /* how many are set; the writer's */
 };
 
 void bits_init(struct bits *b, uint32_t n); /* all zero */
@@ -33,7 +33,7 @@ static inline bool bits_get(const struct bits *b, uint32_t i)
 bool bits_set(struct bits *b, uint32_t i);
 /* True when it was set. */
 bool bits_clear(struct bits *b, uint32_t i);
-void bits_fill(struct bits *b);  /* sets all */
+void bits_fill(struct bits *b); /* sets all */
 void bits_reset(struct bits *b); /* clears all */
 void bits_copy(struct bits *to, const struct bits *from); /* the same n */
 

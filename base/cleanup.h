@@ -42,22 +42,22 @@ static inline pthread_mutex_t *cleanup_lock(pthread_mutex_t *m)
 #define CLEANUP_CLOSE CLEANUP(cleanup_close)
 #define CLEANUP_CAT2(a, b) a##b
 #define CLEANUP_CAT(a, b) CLEANUP_CAT2(a, b)
-#define LOCK_SCOPE(m)                                                                              \
-	CLEANUP(cleanup_unlock)                                                                    \
+#define LOCK_SCOPE(m)           \
+	CLEANUP(cleanup_unlock) \
 	__attribute__((unused)) pthread_mutex_t *CLEANUP_CAT(lock_, __LINE__) = cleanup_lock(m)
 
 /* Takes the value out of a cleaned-up variable. */
-#define steal_ptr(p)                                                                               \
-	({                                                                                         \
-		__auto_type _stolen = *(p);                                                        \
-		*(p) = NULL;                                                                       \
-		_stolen;                                                                           \
+#define steal_ptr(p)                        \
+	({                                  \
+		__auto_type _stolen = *(p); \
+		*(p) = NULL;                \
+		_stolen;                    \
 	})
-#define steal_fd(p)                                                                                \
-	({                                                                                         \
-		int _stolen = *(p);                                                                \
-		*(p) = -1;                                                                         \
-		_stolen;                                                                           \
+#define steal_fd(p)                 \
+	({                          \
+		int _stolen = *(p); \
+		*(p) = -1;          \
+		_stolen;            \
 	})
 
 #endif

@@ -17,7 +17,7 @@ enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 /* One row of the command table: name, function, one line of help. */
 struct command {
 	const char *name;
-	int (*run)(int argc, char **argv); /* argv[0] is the command's name; gives the exit status */
+	int (*run)(int argc, char **argv); /* argv[0] is its name; gives the exit status */
 	const char *summary;
 };
 

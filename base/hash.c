@@ -59,7 +59,8 @@ static EVP_MD_CTX *ctx_new(int algorithm)
 {
 	pthread_once(&hash_once, hash_start);
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-	must(ctx && EVP_DigestInit_ex2(ctx, algorithms[algorithm], NULL) == 1, "EVP_DigestInit_ex2");
+	must(ctx && EVP_DigestInit_ex2(ctx, algorithms[algorithm], NULL) == 1,
+		"EVP_DigestInit_ex2");
 	return ctx;
 }
 

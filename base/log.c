@@ -153,13 +153,13 @@ __attribute__((format(printf, 2, 0))) static void log_line(
 	errno = saved;
 }
 
-#define LOG_FUNCTION(name, kind)                                                                   \
-	void name(const char *format, ...)                                                         \
-	{                                                                                          \
-		va_list ap;                                                                        \
-		va_start(ap, format);                                                              \
-		log_line(kind, format, ap);                                                        \
-		va_end(ap);                                                                        \
+#define LOG_FUNCTION(name, kind)            \
+	void name(const char *format, ...)  \
+	{                                   \
+		va_list ap;                 \
+		va_start(ap, format);       \
+		log_line(kind, format, ap); \
+		va_end(ap);                 \
 	}
 
 LOG_FUNCTION(log_error, "error: ")
@@ -234,10 +234,11 @@ const char *log_quote(const void *data, size_t len)
 /* A part of a path that could be a key: long, and of the letters that keys are written with. */
 static bool part_is_secret(const char *part, size_t len, size_t min)
 {
-	static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_=%";
+	static const char letters[] =
+		"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_=%";
 
 	return len >= min && strspn(part, letters) >= len &&
-		!(len == 8 && memcmp(part, "announce", 8) == 0);
+	       !(len == 8 && memcmp(part, "announce", 8) == 0);
 }
 
 const char *log_quote_url(const char *url)

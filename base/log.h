@@ -14,12 +14,12 @@
 #include <stddef.h>
 
 enum log_category {
-	LOG_PEER,    /* connections and messages */
+	LOG_PEER, /* connections and messages */
 	LOG_TRACKER, /* announces, both sides */
-	LOG_DISK,    /* store, record, verification */
-	LOG_FUSE,    /* requests of the kernel */
-	LOG_PICK,    /* scheduling decisions */
-	LOG_HTTP,    /* libcurl, web seeds */
+	LOG_DISK, /* store, record, verification */
+	LOG_FUSE, /* requests of the kernel */
+	LOG_PICK, /* scheduling decisions */
+	LOG_HTTP, /* libcurl, web seeds */
 	LOG_CATEGORIES,
 };
 
@@ -39,10 +39,10 @@ void log_warn(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_debug_line(enum log_category category, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
-#define log_debug(category, ...)                                                                   \
-	do {                                                                                       \
-		if (__builtin_expect(log_debug_mask & (1u << (category)), 0))                      \
-			log_debug_line((category), __VA_ARGS__);                                   \
+#define log_debug(category, ...)                                              \
+	do {                                                                  \
+		if (__builtin_expect(log_debug_mask & (1u << (category)), 0)) \
+			log_debug_line((category), __VA_ARGS__);              \
 	} while (0)
 
 /* `len` bytes from outside, printable: other than 0x20..0x7e and '\\' as \xNN, cut with "..." at

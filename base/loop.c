@@ -96,7 +96,8 @@ int loop_new(struct loop **ret)
 		err = errno ? -errno : -ENOMEM;
 		goto fail;
 	}
-	loop->woken = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, loop_on_wake, loop);
+	loop->woken =
+		event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, loop_on_wake, loop);
 	if (!loop->woken || event_add(loop->woken, NULL) < 0)
 		goto fail;
 	*ret = loop;

@@ -42,8 +42,8 @@ const uint8_t *merkle_zero_data(unsigned layer)
 	return zeros[layer];
 }
 
-void merkle_parent(const uint8_t left[SHA256_LEN], const uint8_t right[SHA256_LEN],
-	uint8_t ret[SHA256_LEN])
+void merkle_parent(
+	const uint8_t left[SHA256_LEN], const uint8_t right[SHA256_LEN], uint8_t ret[SHA256_LEN])
 {
 	uint8_t pair[2 * SHA256_LEN];
 
@@ -57,8 +57,8 @@ unsigned merkle_height(uint64_t n)
 	return n <= 1 ? 0 : 64 - (unsigned)__builtin_clzll(n - 1);
 }
 
-void merkle_root(const uint8_t *hashes, size_t n, unsigned layer, unsigned height,
-	uint8_t ret[SHA256_LEN])
+void merkle_root(
+	const uint8_t *hashes, size_t n, unsigned layer, unsigned height, uint8_t ret[SHA256_LEN])
 {
 	uint8_t waiting[MERKLE_LAYERS][SHA256_LEN]; /* the left siblings */
 	uint8_t node[SHA256_LEN];

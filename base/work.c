@@ -31,7 +31,7 @@ struct work_pool {
 	/* Under the lock: */
 	struct work_list urgent, normal, finished;
 	unsigned unfinished; /* queued or running */
-	bool told;           /* a call for `finished` is posted */
+	bool told; /* a call for `finished` is posted */
 	bool ending;
 };
 

@@ -16,13 +16,14 @@ struct loop;
 struct work_pool;
 
 struct work {
-	void (*run)(struct work *w);  /* on a worker */
+	void (*run)(struct work *w); /* on a worker */
 	void (*done)(struct work *w); /* on the loop; may free w */
-	struct work *next;            /* the pool's */
+	struct work *next; /* the pool's */
 };
 
 int work_pool_new(struct loop *loop, unsigned threads, struct work_pool **ret); /* -errno */
-/* Runs all that was posted to its end, calls each `done` on the calling thread, then frees. */
+/* Runs all that was posted to its end, calls each `done` on the calling thread, then frees.  Not
+ * from within a `done`. */
 void work_pool_free(struct work_pool *pool);
 void work_post(struct work_pool *pool, struct work *w);
 void work_post_urgent(struct work_pool *pool, struct work *w);

@@ -252,15 +252,11 @@ static void test_canonical(void **state)
 		const char *text;
 		bool canonical;
 	} table[] = {
-		{"i1e", true},
-		{"de", true},
-		{"d1:ai1e1:bi1ee", true},
-		{"d0:i1e1:ai1e2:aai1e1:bi1ee", true},
-		{"d1:bi1e1:ai1ee", false},
-		{"d1:ai1e1:ai1ee", false},
-		{"d2:aai1e1:ai1ee", false},
-		{"d1:\xff" "i1e1:ai1ee", false}, /* bytes compare unsigned */
-		{"d1:ai1e1:\xff" "i1ee", true},
+		{"i1e", true}, {"de", true}, {"d1:ai1e1:bi1ee", true},
+		{"d0:i1e1:ai1e2:aai1e1:bi1ee", true}, {"d1:bi1e1:ai1ee", false},
+		{"d1:ai1e1:ai1ee", false}, {"d2:aai1e1:ai1ee", false},
+		{"d1:\377i1e1:ai1ee", false}, /* bytes compare unsigned */
+		{"d1:ai1e1:\377i1ee", true},
 		{"ld1:ai1eed1:ai1eee", true}, /* two dictionaries, not twice the same key */
 		{"d1:ad1:bi1e1:ai1ee1:bi1ee", false},
 		{"d1:bd1:ai1ee1:ci1ee", true}, /* keys within do not count outside */

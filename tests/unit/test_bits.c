@@ -39,7 +39,8 @@ static void compare(const struct bits *b, const bool *model)
 		assert_int_equal(bits_next_set(b, from), next[1]);
 	}
 	for (int round = 0; round < 200; round++) {
-		uint32_t from = n ? random_next() % n : 0, len = n ? random_next() % (n - from + 1) : 0;
+		uint32_t from = n ? random_next() % n : 0,
+			 len = n ? random_next() % (n - from + 1) : 0;
 		uint32_t count = 0;
 		for (uint32_t i = from; i < from + len; i++)
 			count += model[i];

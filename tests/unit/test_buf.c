@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* The growing buffer: what goes in comes out, whatever is consumed between; memory is given back. */
+/* The growing buffer: what goes in comes out, whatever is consumed between; memory is given back.
+ */
 #include "tests/unit/unit.h"
 
 #include "base/buf.h"

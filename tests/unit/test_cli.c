@@ -33,13 +33,29 @@ static void check(int (*parse)(const char *, uint64_t *), const struct parse_cas
 static void test_sizes(void **state)
 {
 	static const struct parse_case table[] = {
-		{"0", 0, 0}, {"64", 0, 64}, {"16K", 0, 16384}, {"16k", 0, 16384}, {"4M", 0, 4194304},
-		{"1G", 0, 1073741824}, {"2T", 0, UINT64_C(2) << 40}, {"007", 0, 7},
-		{"18446744073709551615", 0, UINT64_MAX}, {"18446744073709551616", -ERANGE, 0},
-		{"16777215T", 0, UINT64_C(16777215) << 40}, {"16777216T", -ERANGE, 0},
-		{"", -EINVAL, 0}, {"K", -EINVAL, 0}, {"-1", -EINVAL, 0}, {"+1", -EINVAL, 0},
-		{" 1", -EINVAL, 0}, {"1 ", -EINVAL, 0}, {"1KK", -EINVAL, 0}, {"1.5G", -EINVAL, 0},
-		{"1X", -EINVAL, 0}, {"0x10", -EINVAL, 0}, {"1e3", -EINVAL, 0},
+		{"0", 0, 0},
+		{"64", 0, 64},
+		{"16K", 0, 16384},
+		{"16k", 0, 16384},
+		{"4M", 0, 4194304},
+		{"1G", 0, 1073741824},
+		{"2T", 0, UINT64_C(2) << 40},
+		{"007", 0, 7},
+		{"18446744073709551615", 0, UINT64_MAX},
+		{"18446744073709551616", -ERANGE, 0},
+		{"16777215T", 0, UINT64_C(16777215) << 40},
+		{"16777216T", -ERANGE, 0},
+		{"", -EINVAL, 0},
+		{"K", -EINVAL, 0},
+		{"-1", -EINVAL, 0},
+		{"+1", -EINVAL, 0},
+		{" 1", -EINVAL, 0},
+		{"1 ", -EINVAL, 0},
+		{"1KK", -EINVAL, 0},
+		{"1.5G", -EINVAL, 0},
+		{"1X", -EINVAL, 0},
+		{"0x10", -EINVAL, 0},
+		{"1e3", -EINVAL, 0},
 	};
 
 	check(parse_size, table, ARRAY_SIZE(table));
@@ -48,11 +64,20 @@ static void test_sizes(void **state)
 static void test_rates(void **state)
 {
 	static const struct parse_case table[] = {
-		{"0", 0, 0}, {"800K", 0, 100000}, {"10M", 0, 1250000}, {"1G", 0, 125000000},
-		{"8", 0, 1}, {"9", 0, 2}, {"1", 0, 1}, /* never rounded to "no limit" */
+		{"0", 0, 0},
+		{"800K", 0, 100000},
+		{"10M", 0, 1250000},
+		{"1G", 0, 125000000},
+		{"8", 0, 1},
+		{"9", 0, 2},
+		{"1", 0, 1}, /* never rounded to "no limit" */
 		{"18446744073709551615", 0, UINT64_MAX / 8 + 1},
-		{"18446744073709551616", -EINVAL, 0}, {"18446745T", -EINVAL, 0},
-		{"", -EINVAL, 0}, {"M", -EINVAL, 0}, {"-1M", -EINVAL, 0}, {"1m/s", -EINVAL, 0},
+		{"18446744073709551616", -EINVAL, 0},
+		{"18446745T", -EINVAL, 0},
+		{"", -EINVAL, 0},
+		{"M", -EINVAL, 0},
+		{"-1M", -EINVAL, 0},
+		{"1m/s", -EINVAL, 0},
 	};
 
 	check(parse_rate, table, ARRAY_SIZE(table));
@@ -66,9 +91,16 @@ static int parse_1_to_100(const char *text, uint64_t *ret)
 static void test_numbers(void **state)
 {
 	static const struct parse_case table[] = {
-		{"0", -ERANGE, 0}, {"1", 0, 1}, {"100", 0, 100}, {"101", -ERANGE, 0},
-		{"99999999999999999999999", -ERANGE, 0}, {"", -EINVAL, 0}, {"5x", -EINVAL, 0},
-		{"5K", -EINVAL, 0}, {"-5", -EINVAL, 0}, {" 5", -EINVAL, 0},
+		{"0", -ERANGE, 0},
+		{"1", 0, 1},
+		{"100", 0, 100},
+		{"101", -ERANGE, 0},
+		{"99999999999999999999999", -ERANGE, 0},
+		{"", -EINVAL, 0},
+		{"5x", -EINVAL, 0},
+		{"5K", -EINVAL, 0},
+		{"-5", -EINVAL, 0},
+		{" 5", -EINVAL, 0},
 	};
 
 	check(parse_1_to_100, table, ARRAY_SIZE(table));

@@ -166,8 +166,8 @@ static void test_hex(void **state)
 
 static void test_bad_hex_changes_nothing(void **state)
 {
-	static const char *const bad[] = {
-		"", "009fa0f", "009fa0ff0", "009fa0ff00", "g09fa0ff", "009fa0f/", "009fa0f:", "009f a0f"};
+	static const char *const bad[] = {"", "009fa0f", "009fa0ff0", "009fa0ff00", "g09fa0ff",
+		"009fa0f/", "009fa0f:", "009f a0f"};
 	uint8_t back[4] = {1, 2, 3, 4};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {

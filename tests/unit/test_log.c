@@ -117,8 +117,8 @@ static void test_debug_lines_only_of_enabled_categories(void **state)
 
 static void test_categories(void **state)
 {
-	static const char *const bad[] = {"", "peers", "pee", "peer,", ",peer", "peer,,disk", "peer disk",
-		"ALL", "peer,nothing"};
+	static const char *const bad[] = {"", "peers", "pee", "peer,", ",peer", "peer,,disk",
+		"peer disk", "ALL", "peer,nothing"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		assert_int_equal(log_debug_enable(bad[i]), -EINVAL);
@@ -141,8 +141,8 @@ static const char quote_all[] = "a\\b\n\0\x1b\x7e\x7f\xff z";
 
 static void test_quote(void **state)
 {
-	assert_string_equal(log_quote(quote_all, sizeof(quote_all) - 1),
-		"a\\x5cb\\x0a\\x00\\x1b~\\x7f\\xff z");
+	assert_string_equal(
+		log_quote(quote_all, sizeof(quote_all) - 1), "a\\x5cb\\x0a\\x00\\x1b~\\x7f\\xff z");
 	assert_string_equal(log_quote("", 0), "");
 	assert_string_equal(log_quote(NULL, 0), "");
 }
@@ -220,7 +220,9 @@ static void test_file_with_times_reopened(void **state)
 	log_info("third");
 	CLEANUP_FREE char *before = text_of("old"), *after = text_of("log");
 	unsigned n, year;
-	assert_int_equal(sscanf(before, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%*3uZ p2pfs: first\n%n", &year, &n), 1);
+	assert_int_equal(
+		sscanf(before, "%4u-%*2u-%*2uT%*2u:%*2u:%*2u.%*3uZ p2pfs: first\n%n", &year, &n),
+		1);
 	assert_in_range(year, 2024, 2200);
 	assert_non_null(strstr(before + n, "Z p2pfs: second\n"));
 	assert_null(strstr(before, "third"));

@@ -13,7 +13,8 @@
 
 static void test_size_zero_is_a_pointer(void **state)
 {
-	void *p[] = {xmalloc(0), xcalloc(0, 8), xcalloc(8, 0), xrealloc(NULL, 0, 8), xmemdup(NULL, 0)};
+	void *p[] = {
+		xmalloc(0), xcalloc(0, 8), xcalloc(8, 0), xrealloc(NULL, 0, 8), xmemdup(NULL, 0)};
 
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
 		assert_non_null(p[i]);

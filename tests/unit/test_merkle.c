@@ -71,7 +71,7 @@ static void test_padding(void **state)
 	uint8_t zero[LEN] = {0}, parent[LEN];
 
 	assert_memory_equal(merkle_pad(0), zero, LEN);
-	sha256((uint8_t[2 * LEN]) {0}, 2 * LEN, parent);
+	sha256((uint8_t[2 *LEN]) {0}, 2 * LEN, parent);
 	assert_memory_equal(merkle_pad(1), parent, LEN);
 	for (unsigned h = 0; h + 1 < MERKLE_LAYERS; h++) {
 		merkle_parent(merkle_pad(h), merkle_pad(h), parent);

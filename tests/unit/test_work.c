@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* The worker pool: jobs run on workers and are done on the loop, urgent ones first; freeing the pool
- * finishes what was posted.
+/* The worker pool: jobs run on workers and are done on the loop, urgent ones first; freeing the
+ * pool finishes what was posted.
  */
 #include "tests/unit/unit.h"
 
