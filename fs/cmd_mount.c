@@ -130,7 +130,7 @@ static int run(struct mounting *m)
 		return fail(m, SERVE_SYSTEM, xasprintf("fork: %s", strerror(-role)));
 	if (role == DAEMON_WAITED)
 		return status;
-	enum serve_fault fault = serve(&m->request, &m->daemon, &why);
+	enum serve_fault fault = serve_mount(&m->request, &m->daemon, &why);
 	return fault == SERVE_OK ? EXIT_OK : fail(m, fault, why);
 }
 

@@ -554,7 +554,7 @@ static void end_all(struct server *s)
 	alarm(0);
 }
 
-enum serve_fault serve(const struct serve_request *request, struct daemon *d, char **ret_why)
+enum serve_fault serve_mount(const struct serve_request *request, struct daemon *d, char **ret_why)
 {
 	struct server s = {
 		.request = request,

@@ -34,6 +34,6 @@ struct serve_request {
 
 /* Mounts, says so through `d`, serves until the mount is ended.  On failure nothing is left mounted
  * and *ret_why is a malloc'd sentence; it is for the caller to say it. */
-enum serve_fault serve(const struct serve_request *request, struct daemon *d, char **ret_why);
+enum serve_fault serve_mount(const struct serve_request *request, struct daemon *d, char **ret_why);
 
 #endif
