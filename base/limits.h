@@ -54,7 +54,7 @@
 #define HTTP_CONNECT_MS 10000u          /* name, TCP and TLS: a tracker behind that is a dead one */
 #define TRACKER_REPLY_MAX_TOKENS 20000u /* dictionary peers: 8 tokens each */
 #define TRACKER_NUMWANT 100u
-#define TRACKER_MAX_PEERS 2000u         /* of one reply: PEERS_MAX_KNOWN; 1 MiB could hold 174,000 */
+#define TRACKER_MAX_PEERS 2000u         /* of one reply, as PEERS_MAX_KNOWN; 1 MiB holds 174,000 */
 #define TRACKER_MAX_ID 256u             /* "tracker id", sent back with each announce */
 #define TRACKER_MAX_TEXT 300u           /* failure reason, warning: a sentence for the status */
 #define TRACKER_HTTP_MS 30000u          /* one announce over HTTP, slow servers included */
