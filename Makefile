@@ -36,6 +36,7 @@ OBJ := $(SRC:%.c=$(B)/%.o)
 LIB := $(B)/libp2pfs.a
 PROGRAM := $(B)/p2pfs
 UNIT := $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+DRIVERS := $(patsubst %.c,$(B)/%,$(wildcard tests/lib/*.c))
 FUZZ := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 
 all: $(PROGRAM) p2pfs
@@ -61,6 +62,11 @@ $(B)/tests/unit/%: $(B)/tests/unit/%.o $(LIB)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS) -lcmocka
 
+# Programs that pytest drives single modules with.
+$(B)/tests/lib/%: $(B)/tests/lib/%.o $(LIB)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+
 # A fuzz target built here has a main that replays files; `make fuzz` links libFuzzer instead.
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIB)
 	$(call say,LD,$@)
@@ -71,6 +77,8 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/replay.o $(LIB)
 
 # -- tests ----------------------------------------------------------------------------------
 
+drivers: $(DRIVERS)
+
 check-unit: $(UNIT) $(FUZZ)  ## unit tests and the fuzz corpora
 	$(Q)tests/run-unit $(B)
 
@@ -78,14 +86,14 @@ check:  ## everything: set-up, unit tests, corpora, pytest
 	$(Q)scripts/setup.sh test
 	$(Q)$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc)) check-built
 
-check-built: all $(UNIT) $(FUZZ)
+check-built: all $(UNIT) $(FUZZ) $(DRIVERS)
 	$(Q)P2PFS=$(abspath $(PROGRAM)) tests/run-all $(B)
 
 check-asan:  ## the whole suite under ASan and UBSan
 	$(Q)$(MAKE) B=build-asan SAN=address,undefined CFLAGS="-O1 -g" check
 
 check-tsan:  ## the threaded parts under TSan
-	$(Q)$(MAKE) B=build-tsan SAN=thread CFLAGS="-O1 -g" all check-unit
+	$(Q)$(MAKE) B=build-tsan SAN=thread CFLAGS="-O1 -g" all drivers check-unit
 	$(Q)P2PFS=$(abspath build-tsan/p2pfs) tests/run-pytest -m threads
 
 FUZZ_SECONDS ?= 60
@@ -118,4 +126,4 @@ clean:
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  \1: /p' $(MAKEFILE_LIST)
 
-.PHONY: all check check-built check-unit check-asan check-tsan fuzz demo bench format tidy install clean help p2pfs
+.PHONY: all drivers check check-built check-unit check-asan check-tsan fuzz demo bench format tidy install clean help p2pfs
