@@ -35,6 +35,10 @@ static int bind_one(const struct addr *at, int family, int *ret_fd)
 		};
 		memcpy(&sa, &any, sizeof(any));
 		len = sizeof(any);
+	} else if (family == AF_INET && sa.ss_family == AF_INET6) {
+		struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(at->port)};
+		memcpy(&sa, &any, sizeof(any));
+		len = sizeof(any);
 	}
 	CLEANUP_CLOSE int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
