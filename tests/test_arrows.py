@@ -36,7 +36,8 @@ IO_MAY_INCLUDE = {
     "verify": {"store"},
 }
 OWNERS = {"torrent", "swarm"}
-COMMANDS = {"cmd", "commands", "options", "create", "scan", "describe"}
+COMMANDS = {"cmd", "commands", "options", "create", "scan", "describe",
+            "foreground"}
 
 # A library is known in one folder, where one can see what depends on it.
 LIBRARIES = {"fuse": "fs", "curl/": "swarm", "sqlite3": "tracker", "hiredis": "tracker"}
