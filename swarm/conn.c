@@ -192,6 +192,8 @@ static void on_flush(evutil_socket_t fd, short what, void *arg)
 		conn_free(c);
 	} else if (c->state != CONN_CONNECTING && !c->writing) {
 		flush(c);
+		if (c->state == CONN_OPEN && !c->writing && c->n_wanted)
+			c->env->ops->writable(c);
 	}
 }
 

@@ -114,6 +114,7 @@ int torrent_new(struct swarm_parts *parts, struct metainfo *meta, const struct t
 	struct torrent *t = xcalloc(1, sizeof(*t));
 	t->parts = parts;
 	t->meta = meta;
+	t->started = clock_us();
 	t->where = config->where;
 	t->fill = config->fill;
 	t->seed = config->seed;
@@ -331,7 +332,9 @@ static void on_recorded(void *arg, int error)
 	struct torrent *t = arg;
 	if (error)
 		log_error("%s: complete, but not safe on disk: %s", t->meta->name, strerror(-error));
-	else if (t->on_complete)
+	else if (t->where == TORRENT_GET && store_finish(t->store) < 0)
+		log_warn("%s: complete; its working folder could not be removed", t->meta->name);
+	if (!error && t->on_complete)
 		t->on_complete(t->on_complete_arg);
 }
 

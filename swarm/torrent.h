@@ -152,6 +152,7 @@ struct torrent {
 	uint64_t reads_total, hedges, hedged_bytes;
 	struct { uint32_t us[256]; unsigned n; } latency; /* of the last reads that waited; a ring */
 
+	uint64_t started; /* us */
 	bool complete_told, announced_hungry;
 	void (*on_stopped)(void *arg);
 	void *on_stopped_arg;

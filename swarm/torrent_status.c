@@ -75,7 +75,7 @@ static bool is_stalled(const struct torrent *t, uint64_t now)
 {
 	if (t->disk_error)
 		return true;
-	uint64_t last = 0;
+	uint64_t last = t->started;
 	for (const struct conn *c = t->conns; c; c = c->next)
 		last = MAX(last, c->last_block);
 	for (const struct web_source *w = t->web; w; w = w->next)
