@@ -37,7 +37,7 @@ uint8_t *buf_extend(struct buf *b, size_t n)
 	/* Half the address space: sums below cannot overflow, and no such memory exists. */
 	if (n > SIZE_MAX / 4 || b->len > SIZE_MAX / 4)
 		abort();
-	if (b->start + b->len + n > b->cap) {
+	if (!b->data || b->start + b->len + n > b->cap) {
 		if (b->start >= b->cap / 2)
 			buf_move_down(b);
 		size_t need = b->start + b->len + n;

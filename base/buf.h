@@ -19,7 +19,7 @@ struct buf {
 void buf_done(struct buf *b); /* frees; an all-zero struct buf is an empty one */
 static inline const uint8_t *buf_bytes(const struct buf *b)
 {
-	return b->data + b->start;
+	return b->start ? b->data + b->start : b->data; /* NULL + 0 is undefined */
 }
 /* Room for `n` more bytes at the end, uninitialised, counted as part of the buffer. */
 uint8_t *buf_extend(struct buf *b, size_t n);

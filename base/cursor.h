@@ -32,7 +32,8 @@ static inline const uint8_t *cursor_take(struct cursor *c, size_t n)
 		return NULL;
 	}
 	const uint8_t *p = c->p;
-	c->p += n;
+	if (n) /* NULL + 0 is undefined */
+		c->p += n;
 	c->left -= n;
 	return p;
 }

@@ -93,6 +93,24 @@ static void test_a_queue_that_never_empties_stays_small(void **state)
 	buf_done(&b);
 }
 
+static void test_empty_ones(void **state)
+{
+	struct buf b = {0};
+
+	assert_null(buf_bytes(&b));
+	buf_consume(&b, 0);
+	assert_non_null(buf_extend(&b, 0));
+	assert_int_equal(b.len, 0);
+	buf_done(&b);
+
+	struct cursor c = cursor_on(NULL, 0);
+	assert_true(cursor_done(&c));
+	cursor_take(&c, 0);
+	assert_true(cursor_done(&c));
+	assert_null(cursor_take(&c, 1));
+	assert_true(cursor_bad(&c));
+}
+
 static void test_clear_keeps_little(void **state)
 {
 	struct buf b = {0};
@@ -146,6 +164,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_come_out_in_order),
 		cmocka_unit_test(test_memory_is_given_back),
 		cmocka_unit_test(test_a_queue_that_never_empties_stays_small),
+		cmocka_unit_test(test_empty_ones),
 		cmocka_unit_test(test_clear_keeps_little),
 		cmocka_unit_test(test_cursor_reads_and_stops),
 		cmocka_unit_test(test_cursor_stays_bad),
