@@ -171,7 +171,7 @@ int mountpoint_check(const char *path, mode_t *ret_type)
 	if (stat(path, &st) < 0)
 		return -errno;
 	if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
-		return -ENOTDIR;
+		return -EINVAL;
 	*ret_type = st.st_mode & S_IFMT;
 	return 0;
 }

@@ -37,7 +37,7 @@ bool mount_is_there(const struct mount_entry *e);
 /* `path` made absolute, without symbolic links, and without looking at its last part, which may be
  * a mount whose daemon is dead.  Malloc'd; -errno. */
 int mountpoint_absolute(const char *path, char **ret);
-/* A folder, or a regular file?  S_IFDIR or S_IFREG in *ret_type; -errno, -ENOTDIR for others. */
+/* A folder, or a regular file?  S_IFDIR or S_IFREG in *ret_type; -errno, -EINVAL for others. */
 int mountpoint_check(const char *path, mode_t *ret_type);
 
 /* root: mounts and gives /dev/fuse's descriptor. -errno. */

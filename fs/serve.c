@@ -225,7 +225,7 @@ static enum serve_fault find_mountpoint(struct server *s, char **ret_why)
 		mount_entry_done(&dead);
 		r = mountpoint_check(s->mountpoint, &type);
 	}
-	if (r == -ENOTDIR)
+	if (r == -EINVAL)
 		return failed(ret_why, xasprintf("%s: neither a folder nor a regular file", given));
 	if (r < 0)
 		return failed(ret_why, xasprintf("%s: %s", given, strerror(-r)));
