@@ -32,9 +32,9 @@ const char *metainfo_name_problem(const void *name, size_t len)
 	const uint8_t *p = name;
 
 	if (!len)
-		return "empty";
+		return "is empty";
 	if (len > PATH_MAX_NAME)
-		return "longer than 255 bytes";
+		return "is longer than 255 bytes";
 	if (p[0] == '.' && (len == 1 || (len == 2 && p[1] == '.')))
 		return "stands for a folder";
 	for (size_t i = 0; i < len; i++) {
@@ -382,7 +382,8 @@ int metainfo_parse(const void *data, size_t len, struct metainfo **ret, char **r
 		metainfo_bad(ret_why, "out of memory for %zu bytes", len);
 		return -ENOMEM;
 	}
-	memcpy(raw, data, len);
+	if (len)
+		memcpy(raw, data, len);
 	return parse_taking(raw, len, ret, ret_why);
 }
 
