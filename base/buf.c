@@ -41,7 +41,7 @@ uint8_t *buf_extend(struct buf *b, size_t n)
 		if (b->start >= b->cap / 2)
 			buf_move_down(b);
 		size_t need = b->start + b->len + n;
-		if (need > b->cap) {
+		if (!b->data || need > b->cap) {
 			b->cap = MAX(MAX(need, 2 * b->cap), (size_t)BUF_MIN);
 			b->data = xrealloc(b->data, b->cap, 1);
 		}
