@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -259,6 +260,76 @@ static void test_a_link_stays_a_link(void **state)
 	assert_true(S_ISLNK(st.st_mode));
 }
 
+/* -- messages -------------------------------------------------------------------------------- */
+
+/* What goes to stderr from begin to end, as a string of the caller's. */
+static int old_stderr;
+
+static void stderr_begin(void)
+{
+	int fd = open(other, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	fflush(stderr);
+	old_stderr = dup(STDERR_FILENO);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
+static char *stderr_end(void)
+{
+	uint8_t *text;
+	size_t len;
+
+	dup2(old_stderr, STDERR_FILENO);
+	close(old_stderr);
+	assert_int_equal(read_file(other, 10000, &text, &len), 0);
+	return (char *)text;
+}
+
+static void test_messages_name_the_command(void **state)
+{
+	stderr_begin();
+	int failed = cli_fail("show", "%s: no such file", "a.torrent");
+	int usage = cli_usage("mount", "%s: unknown option", "-o x");
+	CLEANUP_FREE char *text = stderr_end();
+	assert_int_equal(failed, 1);
+	assert_int_equal(usage, 2);
+	assert_string_equal(text, "p2pfs show: a.torrent: no such file\n"
+				  "p2pfs mount: -o x: unknown option\n"
+				  "Try 'p2pfs mount --help'.\n");
+}
+
+static void test_bad_options_are_named(void **state)
+{
+	static const struct option options[] = {
+		{"files", no_argument, NULL, 'f'}, {"out", required_argument, NULL, 'o'}, {0}};
+	static const struct {
+		const char *arg, *want;
+	} table[] = {
+		{"-x", "p2pfs show: -x: no such option\n"},
+		{"-fx", "p2pfs show: -x: no such option\n"},
+		{"--none", "p2pfs show: --none: no such option\n"},
+		{"--files=1", "p2pfs show: --files=1: takes no value\n"},
+		{"-o", "p2pfs show: -o: needs a value\n"},
+		{"--out", "p2pfs show: --out: needs a value\n"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		char name[] = "show", *arg = strdup(table[i].arg), *argv[] = {name, arg, NULL};
+		int c, status = -1;
+		optind = 0;
+		stderr_begin();
+		while ((c = getopt_long(2, argv, ":fo:", options, NULL)) != -1)
+			if (c == '?' || c == ':')
+				status = cli_bad_option("show", c, argv);
+		CLEANUP_FREE char *text = stderr_end();
+		assert_int_equal(status, EXIT_USAGE);
+		*(strchr(text, '\n') + 1) = '\0';
+		assert_string_equal(text, table[i].want);
+		free(arg);
+	}
+}
+
 static void test_no_progress_without_a_terminal(void **state)
 {
 	struct progress p;
@@ -312,6 +383,8 @@ int main(void)
 		FILE_TEST(test_write_errors_leave_nothing),
 		FILE_TEST(test_a_pipe_is_written_to_and_not_replaced),
 		FILE_TEST(test_a_link_stays_a_link),
+		FILE_TEST(test_messages_name_the_command),
+		FILE_TEST(test_bad_options_are_named),
 		FILE_TEST(test_no_progress_without_a_terminal),
 		FILE_TEST(test_progress_on_a_terminal),
 	};
