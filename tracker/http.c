@@ -85,7 +85,7 @@ struct http {
 	LIST_HEAD(, listener) listeners;
 	struct conn_list conns;
 	struct buf body;
-	char scratch[HTTP_MAX_HEAD + 4096];
+	char scratch[HEAD_MAX_LEN + 4096];
 	bool said_no_fds;
 };
 

@@ -119,9 +119,9 @@ int http_head_parse(const char *data, size_t len, struct http_head *ret, const c
 		*ret_why = "only GET and HEAD are served here";
 		return -405;
 	}
-	size_t end = head_length(data, len < HTTP_MAX_HEAD ? len : HTTP_MAX_HEAD);
+	size_t end = head_length(data, len < HEAD_MAX_LEN ? len : HEAD_MAX_LEN);
 	if (!end) {
-		if (len < HTTP_MAX_HEAD)
+		if (len < HEAD_MAX_LEN)
 			return 0;
 		*ret_why = "the request is too long";
 		return -414;
@@ -133,7 +133,7 @@ int http_head_parse(const char *data, size_t len, struct http_head *ret, const c
 		struct text line = trim(take_to(&rest, '\n'));
 		if (!line.len)
 			break;
-		if (n == HTTP_MAX_HEADERS) {
+		if (n == HEAD_MAX_LINES) {
 			*ret_why = "too many header lines";
 			return -400;
 		}

@@ -12,8 +12,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define HTTP_MAX_HEAD 16384u /* a scrape of 100 hashes in %XX is 7 KiB; browsers send 2 */
-#define HTTP_MAX_HEADERS 64u
+#define HEAD_MAX_LEN 16384u /* a scrape of 100 hashes in %XX is 7 KiB; browsers send 2 */
+#define HEAD_MAX_LINES 64u
 
 struct text {
 	const char *p; /* not NUL-terminated */

@@ -6,6 +6,8 @@
 #ifndef TRACKER_SERVICE_H
 #define TRACKER_SERVICE_H
 
+#include "tracker/limiter.h"
+#include "tracker/lists.h"
 #include "tracker/reply.h"
 #include "tracker/request.h"
 #include "tracker/table.h"
@@ -18,8 +20,8 @@ enum proto { PROTO_HTTP, PROTO_HTTPS, PROTO_UDP, PROTOS };
 struct service_config {
 	uint32_t numwant_max;
 	bool allow_ip, full_scrape;
-	const char *warning;  /* to every client; borrowed, NULL for none */
-	const char *operator_id; /* "tracker id" of replies; borrowed */
+	const char *warning;    /* to every client; borrowed, NULL for none */
+	const char *tracker_id; /* in replies; borrowed */
 };
 
 struct service_counters {
@@ -32,14 +34,17 @@ struct service_counters {
 
 struct service {
 	struct service_config config;
-	struct table *table; /* borrowed */
+	struct table *table;     /* borrowed, as the next two */
+	struct lists *lists;
+	struct limiter *limiter; /* NULL: no limit */
 	struct service_counters counters;
 	uint32_t started; /* second */
 };
 
-/* Fills *answer, or says why not.  `key` is the passkey that came with it. */
-const struct refusal *service_announce(struct service *s, struct announce *a, struct text key,
-	enum proto proto, uint32_t now, struct answer *answer);
+/* Fills *answer, or says why not.  `asker` is where it came from (a->from may be another, with
+ * ip=), `key` the passkey that came with it. */
+const struct refusal *service_announce(struct service *s, const struct addr *asker,
+	struct announce *a, struct text key, enum proto proto, uint32_t now, struct answer *answer);
 /* May this asker scrape these? */
 const struct refusal *service_scrape(struct service *s, const struct addr *from, struct text key,
 	enum proto proto, uint32_t now);

@@ -331,7 +331,7 @@ static void swarm_expire(struct table *t, struct swarm *w, uint32_t now)
 					min = MIN(min, s->meta[i].expires);
 					continue;
 				}
-				tell(t, CHANGE_GONE, w, f, k, i);
+				tell(t, CHANGE_EXPIRED, w, f, k, i);
 				peer_remove(t, w, f, k, i, now);
 				gone = true;
 			}
@@ -449,7 +449,7 @@ static void leave(struct table *t, const struct announce *a, uint32_t now, struc
 	struct place p = find_peer(t, w, family, addr, a->seed ? SEEDS : LEECHERS);
 	if (p.at != PEERSET_NONE &&
 		!memcmp(w->sets[family][p.kind].meta[p.at].id, a->peer_id, PEER_ID_LEN)) {
-		tell(t, CHANGE_GONE, w, family, p.kind, p.at);
+		tell(t, CHANGE_STOPPED, w, family, p.kind, p.at);
 		peer_remove(t, w, family, p.kind, p.at, now);
 		settle(w, now);
 		mark_dirty(t, w);

@@ -116,7 +116,7 @@ void table_merge_downloaded(struct table *t, const uint8_t hash[HASH_LEN], uint3
 	uint32_t now);
 
 /* Told of every change by an announce or by time, not of merges. */
-enum table_change { CHANGE_PEER, CHANGE_GONE, CHANGE_COMPLETED };
+enum table_change { CHANGE_PEER, CHANGE_COMPLETED, CHANGE_STOPPED, CHANGE_EXPIRED };
 void table_on_change(struct table *t,
 	void (*fn)(void *arg, enum table_change change, const uint8_t hash[HASH_LEN],
 		const struct table_peer *peer),
@@ -131,7 +131,7 @@ const struct swarm *table_find(const struct table *t, const uint8_t hash[HASH_LE
 const struct swarm *table_next_dirty(struct table *t);
 /* Writing failed: take it again. */
 void table_mark_dirty(struct table *t, const uint8_t hash[HASH_LEN]);
-/* The peer at a place of a set; its meta.life is what is left. */
+/* The peer at a place of a set. */
 void table_peer_at(const struct peerset *s, uint32_t at, bool seed, struct table_peer *ret);
 
 static inline uint32_t swarm_count(const struct swarm *w, enum kind kind)

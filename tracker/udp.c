@@ -110,7 +110,7 @@ static void on_packets(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int udp_new(struct event_base *base, struct service *service, struct udp **ret)
+struct udp *udp_new(struct event_base *base, struct service *service)
 {
 	struct udp *u = xcalloc(1, sizeof(*u));
 	u->base = base;
@@ -125,8 +125,7 @@ int udp_new(struct event_base *base, struct service *service, struct udp **ret)
 		u->out_msg[i].msg_hdr.msg_iov = &u->out_iov[i];
 		u->out_msg[i].msg_hdr.msg_iovlen = 1;
 	}
-	*ret = u;
-	return 0;
+	return u;
 }
 
 int udp_listen(struct udp *u, int fd, bool any)

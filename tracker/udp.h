@@ -12,7 +12,7 @@
 struct event_base;
 struct udp;
 
-int udp_new(struct event_base *base, struct service *service, struct udp **ret);
+struct udp *udp_new(struct event_base *base, struct service *service);
 void udp_free(struct udp *u);
 /* Takes over a bound socket; `any` when it is bound to a wildcard, so that replies must name the
  * address that was asked. */

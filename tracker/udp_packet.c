@@ -96,7 +96,7 @@ static size_t answer_announce(struct service *s, struct cursor c, uint32_t trans
 	answer.addrs[v4 ? V4 : V6] = out + ANNOUNCE_HEADER;
 	char url[URL_MAX];
 	const struct refusal *refusal =
-		service_announce(s, &a, url_key(c, url), PROTO_UDP, now, &answer);
+		service_announce(s, from, &a, url_key(c, url), PROTO_UDP, now, &answer);
 	if (refusal)
 		return error(out, transaction, refusal->reason, UDP_MAX_REPLY);
 	uint8_t *p = put32(put32(out, ANNOUNCE), transaction);

@@ -8,6 +8,10 @@
  */
 #include "tracker/web.h"
 
+#include <ctype.h>
+#include <openssl/crypto.h>
+#include <string.h>
+
 #define SCRAPE_INTERVAL_S 60u /* told in scrapes as min_request_interval */
 
 static void answer_announce(struct service *s, const struct http_head *head, struct text key,
@@ -29,7 +33,8 @@ static void answer_announce(struct service *s, const struct http_head *head, str
 		answer.ids[V4] = ids4;
 		answer.ids[V6] = ids6;
 	}
-	const struct refusal *refusal = service_announce(s, &request.a, key, proto, now, &answer);
+	const struct refusal *refusal =
+		service_announce(s, from, &request.a, key, proto, now, &answer);
 	if (refusal) {
 		reply_refusal(reply->body, refusal);
 		return;
@@ -37,7 +42,7 @@ static void answer_announce(struct service *s, const struct http_head *head, str
 	struct reply_options options = {
 		.compact = request.compact,
 		.no_peer_id = request.no_peer_id,
-		.tracker_id = s->config.operator_id,
+		.tracker_id = s->config.tracker_id,
 		.warning = s->config.warning,
 		.from = from,
 	};
@@ -57,13 +62,29 @@ static void answer_full_scrape(struct service *s, struct buf *out)
 	}
 }
 
-static void answer_scrape(struct service *s, const struct http_head *head, struct text key,
+/* Large: gathered for one reply at a time. */
+static const struct stats *gather(const struct web *web, bool top)
+{
+	static struct stats stats;
+	memset(&stats, 0, sizeof(stats));
+	web->gather(web->arg, &stats);
+	if (top)
+		stats_find_top(&stats, web->service->table);
+	return &stats;
+}
+
+static void answer_scrape(const struct web *web, const struct http_head *head, struct text key,
 	const struct addr *from, enum proto proto, uint32_t now, struct http_reply *reply)
 {
 	static struct http_scrape request; /* 2 KiB; one at a time */
 	static const struct refusal no_full = {"name the torrents: scraping all is not allowed here",
 		RETRY_NEVER};
+	struct service *s = web->service;
 	const char *why = request_scrape(head->query, &request);
+	if (!why && request.stats != STATS_NONE) {
+		reply->type = stats_peertracker(gather(web, false), request.stats, reply->body);
+		return;
+	}
 	struct refusal bad = {why, RETRY_UNSAID};
 	const struct refusal *refusal = why ? service_refuse(s, &bad) :
 					      service_scrape(s, from, key, proto, now);
@@ -84,21 +105,94 @@ static void answer_scrape(struct service *s, const struct http_head *head, struc
 	reply_scrape_end(reply->body, SCRAPE_INTERVAL_S);
 }
 
-void web_answer(struct service *service, const struct http_head *head, const struct addr *from,
-	bool tls, uint32_t now, struct http_reply *reply)
+/* An address or localhost, with or without a port. */
+static bool host_is_literal(struct text host)
+{
+	if (host.len && host.p[0] == '[')
+		return true;
+	const char *colon = host.len ? memchr(host.p, ':', host.len) : NULL;
+	if (colon)
+		host.len = (size_t)(colon - host.p);
+	if (text_is_nocase(host, "localhost"))
+		return true;
+	for (size_t i = 0; i < host.len; i++) {
+		if (!isdigit((unsigned char)host.p[i]) && host.p[i] != '.')
+			return false;
+	}
+	return host.len > 0;
+}
+
+static bool token_is_right(const struct web *web, struct text authorization)
+{
+	static const char bearer[] = "Bearer ";
+	size_t skip = sizeof(bearer) - 1, len = strlen(web->token);
+	return authorization.len == skip + len && !memcmp(authorization.p, bearer, skip) &&
+		!CRYPTO_memcmp(authorization.p + skip, web->token, len);
+}
+
+/* 0, or the status to refuse with. */
+static int control_refusal(const struct web *web, const struct http_head *head, enum route route)
+{
+	if (!host_is_literal(head->host))
+		return 403;
+	bool open = !web->token || (route == ROUTE_METRICS && web->control_loopback);
+	return open || token_is_right(web, head->authorization) ? 0 : 401;
+}
+
+static void answer_page(const struct web *web, enum route route, bool top,
+	struct http_reply *reply)
+{
+	switch (route) {
+	case ROUTE_STATS_JSON:
+		reply->type = "application/json";
+		stats_json(gather(web, top), reply->body);
+		return;
+	case ROUTE_METRICS:
+		reply->type = "text/plain; version=0.0.4; charset=utf-8";
+		stats_metrics(gather(web, false), reply->body);
+		return;
+	default:
+		reply->type = "text/html; charset=utf-8";
+		reply->extra = "Content-Security-Policy: default-src 'none'; style-src 'unsafe-inline'\r\n"
+			       "X-Content-Type-Options: nosniff\r\n";
+		stats_page(gather(web, top), reply->body);
+	}
+}
+
+static void answer_nothing(struct http_reply *reply, int status, const char *why)
+{
+	reply->status = status;
+	buf_addf(reply->body, "%s\n", why);
+}
+
+void web_answer(const struct web *web, enum web_role role, const struct http_head *head,
+	const struct addr *from, bool tls, uint32_t now, struct http_reply *reply)
 {
 	enum proto proto = tls ? PROTO_HTTPS : PROTO_HTTP;
 	struct text key;
-	switch (request_route(head->path, &key)) {
-	case ROUTE_ANNOUNCE:
-		answer_announce(service, head, key, from, proto, now, reply);
+	enum route route = request_route(head->path, &key);
+	bool page = route == ROUTE_STATS || route == ROUTE_STATS_JSON || route == ROUTE_METRICS;
+	bool here = role == WEB_CONTROL ? page : !page || !web->control_apart;
+	if (route == ROUTE_NONE || !here) {
+		answer_nothing(reply, 404, role == WEB_CONTROL ?
+			"nothing here: /stats, /stats.json, /metrics" :
+			"nothing here: this is a BitTorrent tracker: /announce, /scrape");
 		return;
-	case ROUTE_SCRAPE:
-		answer_scrape(service, head, key, from, proto, now, reply);
-		return;
-	default:
-		reply->status = 404;
-		buf_add_str(reply->body, "nothing here; this is a BitTorrent tracker: /announce, "
-					 "/scrape\n");
 	}
+	int status = role == WEB_CONTROL ? control_refusal(web, head, route) : 0;
+	if (status) {
+		if (status == 401)
+			reply->extra = "WWW-Authenticate: Bearer\r\n";
+		answer_nothing(reply, status, status == 401 ? "the token is missing or wrong" :
+			"the Host header is no address of this tracker");
+		return;
+	}
+	if (route == ROUTE_ANNOUNCE)
+		answer_announce(web->service, head, key, from, proto, now, reply);
+	else if (route == ROUTE_SCRAPE)
+		answer_scrape(web, head, key, from, proto, now, reply);
+	else
+		/* Names of torrents only where scraping all gives them too. */
+		answer_page(web, route, role == WEB_CONTROL || web->service->config.full_scrape,
+			reply);
 }

@@ -550,7 +550,7 @@ static void test_dirty_swarms_come_once(void **state)
 	table_free(t);
 }
 
-static unsigned changes[3];
+static unsigned changes[4];
 
 static void on_change(void *arg, enum table_change change, const uint8_t hash[HASH_LEN],
 	const struct table_peer *p)
@@ -572,7 +572,7 @@ static void test_changes_are_told(void **state)
 	table_sweep(t, T0 + 8000, 1024);
 	assert_int_equal(changes[CHANGE_PEER], 2);
 	assert_int_equal(changes[CHANGE_COMPLETED], 1);
-	assert_int_equal(changes[CHANGE_GONE], 2);
+	assert_int_equal(changes[CHANGE_EXPIRED], 2);
 	table_free(t);
 }
 
