@@ -303,7 +303,7 @@ static void on_save_failed(struct resume *r, int error)
 	if (!r->save_failing)
 		log_warn("%s: the record of what is verified cannot be saved: %s; "
 			 "after a restart what came since is checked again",
-			store_entry(r->store), strerrordesc_np(-error));
+			r->store->meta->name, strerrordesc_np(-error));
 	r->save_failing = true;
 }
 
