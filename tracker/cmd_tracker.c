@@ -331,7 +331,7 @@ static int setup(struct tracker *t, struct options *o)
 	setup_service(t, o);
 	struct http_config http = {(unsigned)o->max_connections, (unsigned)o->max_per_address,
 		on_http, t};
-	t->http = http_new(loop_base(t->loop), &http);
+	t->http = http_server_new(loop_base(t->loop), &http);
 	t->udp = udp_new(loop_base(t->loop), &t->service);
 	int status = setup_files(t, o);
 	if (status == EXIT_OK)
@@ -359,7 +359,7 @@ static int setup(struct tracker *t, struct options *o)
 
 static void teardown(struct tracker *t)
 {
-	http_free(t->http);
+	http_server_free(t->http);
 	udp_free(t->udp);
 	state_stop(t->state);
 	cluster_stop(t->cluster);

@@ -561,7 +561,7 @@ const struct http_counters *http_counters(const struct http *h)
 	return &h->counters;
 }
 
-struct http *http_new(struct event_base *base, const struct http_config *config)
+struct http *http_server_new(struct event_base *base, const struct http_config *config)
 {
 	struct http *h = xcalloc(1, sizeof(*h));
 	h->base = base;
@@ -574,7 +574,7 @@ struct http *http_new(struct event_base *base, const struct http_config *config)
 	return h;
 }
 
-void http_free(struct http *h)
+void http_server_free(struct http *h)
 {
 	if (!h)
 		return;

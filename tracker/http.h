@@ -51,8 +51,8 @@ struct http_counters {
 	unsigned open;
 };
 
-struct http *http_new(struct event_base *base, const struct http_config *config);
-void http_free(struct http *h);
+struct http *http_server_new(struct event_base *base, const struct http_config *config);
+void http_server_free(struct http *h);
 /* Takes over a listening socket. -errno. */
 int http_listen(struct http *h, int fd, void *data);
 /* TLS for those who begin with it, from now on; takes the context (a counted reference). */
