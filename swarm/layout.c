@@ -53,8 +53,7 @@ uint32_t layout_piece_span(const struct layout *l, uint32_t piece)
 {
 	if (piece >= l->n_pieces)
 		return 0;
-	return l->meta->has_v1 ? up_to(l, piece, l->meta->max_v1_space)
-			       : layout_piece_len(l, piece);
+	return l->meta->has_v1 ? up_to(l, piece, l->meta->max_v1_space) : l->piece_length;
 }
 
 uint32_t layout_piece_blocks(const struct layout *l, uint32_t piece)

@@ -32,7 +32,8 @@ int layout_init(struct layout *l, const struct metainfo *m);
 
 /* Bytes of a piece that are requested and verified (see above). */
 uint32_t layout_piece_len(const struct layout *l, uint32_t piece);
-/* Bytes of a piece that a peer may ask us for: with padding, where the torrent has a v1 half. */
+/* Bytes of a piece that a peer may ask us for, padding included.  Of a v2 torrent that is the whole
+ * piece: libtorrent asks for whole blocks where a file ends, the last one's too, and gets zeros. */
 uint32_t layout_piece_span(const struct layout *l, uint32_t piece);
 /* Blocks of a piece (the numbers that stand for something). */
 uint32_t layout_piece_blocks(const struct layout *l, uint32_t piece);

@@ -78,6 +78,16 @@ static void sent(struct torrent *t, struct conn *c, uint32_t length, uint64_t no
 	conn_send(c);
 }
 
+/* What a peer asked for, read from the store; zeros where that is padding behind the last file. */
+static int read_wanted(const struct torrent *t, const struct wanted *w, uint8_t *data, bool nowait)
+{
+	uint64_t at = layout_offset(&t->layout, w->piece, 0) + w->begin;
+	uint64_t end = MAX(t->meta->space, t->meta->max_v1_space);
+	size_t n = at < end ? (size_t)MIN((uint64_t)w->length, end - at) : 0;
+	memset(data + n, 0, w->length - n);
+	return n ? t->store->ops->read(t->store, at, data, n, nowait) : 0;
+}
+
 struct serve_job {
 	struct work work;
 	struct torrent *t;
@@ -90,9 +100,7 @@ struct serve_job {
 static void serve_run(struct work *work)
 {
 	struct serve_job *j = container_of(work, struct serve_job, work);
-	struct store *s = j->t->store;
-	uint64_t at = layout_offset(&j->t->layout, j->wanted.piece, 0) + j->wanted.begin;
-	j->error = s->ops->read(s, at, j->data, j->wanted.length, false);
+	j->error = read_wanted(j->t, &j->wanted, j->data, false);
 }
 
 /* The store failed: the peer gets nothing, and the range is no longer ours to offer. */
@@ -144,8 +152,7 @@ void serve(struct conn *c)
 		limiter_take(&t->parts->up, w.length, now);
 		size_t before = c->out.len;
 		wire_add_piece_header(&c->out, w.piece, w.begin, w.length);
-		uint64_t at = layout_offset(&t->layout, w.piece, 0) + w.begin;
-		int r = t->store->ops->read(t->store, at, buf_extend(&c->out, w.length), w.length, true);
+		int r = read_wanted(t, &w, buf_extend(&c->out, w.length), true);
 		if (!r) {
 			sent(t, c, w.length, now);
 			continue;

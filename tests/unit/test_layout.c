@@ -95,7 +95,6 @@ static void test_v2_pieces_end_with_their_files(void **state)
 
 	assert_int_equal(layout_init(&l, &m), 0);
 	assert_int_equal(layout_piece_len(&l, 0), 40960);
-	assert_int_equal(layout_piece_span(&l, 0), 40960);
 	assert_int_equal(layout_piece_len(&l, 1), 65536);
 	assert_int_equal(layout_piece_len(&l, 2), 49153);
 	assert_int_equal(layout_piece_len(&l, 3), 0);
@@ -106,6 +105,17 @@ static void test_v2_pieces_end_with_their_files(void **state)
 	assert_int_equal(layout_file_of(&l, 0), 0);
 	assert_int_equal(layout_file_of(&l, 1), 2);
 	assert_int_equal(layout_file_of(&l, 2), 2);
+}
+
+static void test_v2_peers_may_ask_for_whole_pieces(void **state)
+{
+	struct metainfo m = v2(false);
+	struct layout l;
+
+	assert_int_equal(layout_init(&l, &m), 0);
+	assert_int_equal(layout_piece_span(&l, 0), 65536);
+	assert_int_equal(layout_piece_span(&l, 2), 65536);
+	assert_int_equal(layout_piece_span(&l, 3), 0);
 }
 
 static void test_hybrid_peers_may_ask_for_padding(void **state)
@@ -170,6 +180,7 @@ int main(void)
 		cmocka_unit_test(test_v1_trailing_padding_is_hashed),
 		cmocka_unit_test(test_v1_piece_length_that_is_no_multiple),
 		cmocka_unit_test(test_v2_pieces_end_with_their_files),
+		cmocka_unit_test(test_v2_peers_may_ask_for_whole_pieces),
 		cmocka_unit_test(test_hybrid_peers_may_ask_for_padding),
 		cmocka_unit_test(test_blocks_of_ranges),
 		cmocka_unit_test(test_number_of_blocks),
