@@ -522,6 +522,11 @@ static void request_ended(struct http_request *r, CURLcode rc)
 		request_fail(r, "a redirect with a body of more than 1 MiB");
 	if (rc == CURLE_COULDNT_RESOLVE_HOST)
 		status = HTTP_NO_ADDRESS;
+	long err = 0;
+	if (rc == CURLE_COULDNT_CONNECT && !r->why[0] &&
+		curl_easy_getinfo(r->easy, CURLINFO_OS_ERRNO, &err) == CURLE_OK && err)
+		snprintf(r->why, sizeof(r->why), "%.180s port %u: %s", r->url.host, r->url.port,
+			strerror((int)err)); /* libcurl's text does not say why */
 	const char *error = r->why[0] ? r->why : r->error[0] ? r->error : curl_easy_strerror(rc);
 	request_done(r, log_quote(error, strlen(error)), status);
 }
