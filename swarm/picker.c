@@ -127,14 +127,8 @@ struct piece *picker_open(struct picker *p, uint32_t index)
 	return w;
 }
 
-void picker_tidy(struct picker *p, struct piece *w)
+static void unlink_piece(struct picker *p, struct piece *w)
 {
-	bool idle = w->count[BLOCK_MISSING] + w->count[BLOCK_HAVE] == w->n_blocks;
-	/* Leaf hashes of a piece that is here in part are worth keeping: the next block of it can be
-	 * verified at once. */
-	bool partial = w->leaves && w->count[BLOCK_HAVE] < w->n_blocks;
-	if (!idle || partial || w->jobs || w->leaves_state == LEAVES_ASKED)
-		return;
 	if (w->prev)
 		w->prev->next = w->next;
 	else
@@ -143,6 +137,29 @@ void picker_tidy(struct picker *p, struct piece *w)
 		w->next->prev = w->prev;
 	else
 		p->tail = w->prev;
+}
+
+void picker_touch(struct picker *p, struct piece *w, uint32_t i)
+{
+	w->from = i;
+	if (p->head == w)
+		return;
+	unlink_piece(p, w);
+	w->prev = NULL;
+	w->next = p->head;
+	p->head->prev = w;
+	p->head = w;
+}
+
+void picker_tidy(struct picker *p, struct piece *w)
+{
+	bool idle = w->count[BLOCK_MISSING] + w->count[BLOCK_HAVE] == w->n_blocks;
+	/* Leaf hashes of a piece that is here in part are worth keeping: the next block of it can be
+	 * verified at once. */
+	bool partial = w->leaves && w->count[BLOCK_HAVE] < w->n_blocks;
+	if (!idle || partial || w->jobs || w->leaves_state == LEAVES_ASKED)
+		return;
+	unlink_piece(p, w);
 	p->work[w->index] = NULL;
 	p->n_work--;
 	piece_free(w);
@@ -275,7 +292,8 @@ static bool next_in_work(struct picker *p, const struct bits *has, uint32_t *ret
 	for (struct piece *w = p->head; w; w = w->next) {
 		if (!w->count[BLOCK_MISSING] || bits_get(&p->reserved, w->index) || !has_piece(has, w->index))
 			continue;
-		for (uint32_t i = 0; i < w->n_blocks; i++) {
+		for (uint32_t k = 0, i = w->from; k < w->n_blocks; k++, i++) {
+			i = i < w->n_blocks ? i : 0;
 			if (w->blocks[i].state == BLOCK_MISSING) {
 				*ret_piece = w->index;
 				*ret_block = i;

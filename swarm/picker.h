@@ -18,7 +18,8 @@
  *
  * picker_check asserts that the counts agree with the states.
  *
- * Background order: pieces in work first (a piece is worth something only whole), then the rarest
+ * Background order: pieces in work first (a piece is worth something only whole), those that reads
+ * wanted before others and the latest first, each from where it was read on; then the rarest
  * of PICKER_SAMPLE missing pieces from a random place on: exact for the end of a download, near
  * enough before, and nothing has to be kept sorted for millions of pieces.
  *
@@ -54,6 +55,7 @@ struct piece {
 	enum piece_leaves leaves_state;
 	uint8_t *leaves;         /* owned: the hashes of BEP 52's layer 0, n_blocks of them, or NULL */
 	uint32_t leaves_from;    /* the source that was asked */
+	uint32_t from;           /* where filling goes on: behind the last demand */
 	unsigned leaves_tries;   /* how many refused */
 	bool bad;                /* found wrong as a whole: its leaves are to tell who lied */
 	bool whole;              /* a read needs all of it: its blocks cannot be verified alone */
@@ -69,7 +71,7 @@ struct picker {
 	struct bits pieces;          /* pieces of which all blocks are HAVE */
 	struct bits reserved;        /* pieces not to be fetched: they are being checked in the store */
 	struct piece **work;         /* owned: by piece index, NULL when not in work */
-	struct piece *head, *tail;   /* those in work, oldest first */
+	struct piece *head, *tail;   /* those in work: lately demanded, then oldest first */
 	uint16_t *rarity;            /* how many peers have a piece, seeds not counted */
 	uint32_t n_work;
 	uint64_t held;               /* bytes in memory, GOT and GOOD */
@@ -86,6 +88,9 @@ static inline struct piece *picker_piece(const struct picker *p, uint32_t index)
 }
 /* Puts a piece into work (or finds it there). */
 struct piece *picker_open(struct picker *p, uint32_t index);
+/* A read wants block `i` of it: filling goes on behind that, before any other piece, since what lies
+ * near a read is the likeliest to be read next. */
+void picker_touch(struct picker *p, struct piece *w, uint32_t i);
 /* Takes a piece out of work when nothing of it is under way any more. */
 void picker_tidy(struct picker *p, struct piece *w);
 enum block_state picker_state(const struct picker *p, uint32_t piece, uint32_t i);

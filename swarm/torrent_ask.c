@@ -227,6 +227,8 @@ static bool demand_piece(struct torrent *t, const struct read *r, uint32_t piece
 	for (uint32_t i = from; i < to; i++)
 		all &= demand_block(t, piece, i, base + to, now);
 	struct piece *w = picker_piece(&t->picker, piece);
+	if (w)
+		picker_touch(&t->picker, w, to - 1);
 	bool lacks = false;
 	for (uint32_t i = from; i < to && !lacks; i++)
 		lacks = picker_state(&t->picker, piece, i) < BLOCK_GOOD;
@@ -312,38 +314,44 @@ void ask_trim(struct torrent *t)
 	}
 }
 
-/* Asks for what lies before one sequential reader. */
+/* One block of a stream's window; false when no source has room for it now. */
+static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, uint64_t now)
+{
+	uint32_t bpp = t->layout.blocks_per_piece, piece = k / bpp, i = k % bpp;
+	if (!layout_block_len(&t->layout, piece, i) || is_reserved(t, piece) ||
+		picker_state(&t->picker, piece, i) != BLOCK_MISSING)
+		return true;
+	struct source best = best_source(t, piece, i, NULL, now);
+	if (best.web)
+		ask_web(t, best.web, k, missing_run(t, k, end, WEBSEED_ASKS), false, now);
+	if (!best.conn || best.conn->outstanding >= bulk_target(best.conn))
+		return best.web;
+	ask_conn(t, best.conn, piece, i, ASK_NEAR, now);
+	struct piece *w = picker_piece(&t->picker, piece);
+	if (w->leaves_state == LEAVES_UNKNOWN && !w->whole)
+		leaves_want(t, w, best.conn, now);
+	return true;
+}
+
+/* Asks for what lies before one sequential reader, in its direction. */
 static void pump_stream(struct torrent *t, struct stream *s, uint64_t now)
 {
 	const struct metainfo_file *f = &t->meta->files[s->file];
-	uint32_t bpp = t->layout.blocks_per_piece;
-	uint64_t to = MIN(s->end + s->window, f->offset + f->length);
-	uint64_t from = MAX(s->end, s->ahead);
+	uint64_t from, to;
+	stream_window(s, &from, &to);
+	from = MAX(from, s->backward || !s->ahead ? f->offset : s->ahead);
+	to = MIN(to, s->backward && s->ahead ? s->ahead : f->offset + f->length);
 	if (from >= to)
 		return;
-	uint32_t first, n;
+	uint32_t first, n, done = 0;
 	layout_blocks(&t->layout, from, to - from, &first, &n);
-	for (uint32_t k = first; k < first + n; k++) {
-		uint32_t piece = k / bpp, i = k % bpp;
-		s->ahead = MAX(s->ahead, layout_offset(&t->layout, piece, i));
-		if (!layout_block_len(&t->layout, piece, i) || is_reserved(t, piece) ||
-			picker_state(&t->picker, piece, i) != BLOCK_MISSING)
-			continue;
-		struct source best = best_source(t, piece, i, NULL, now);
-		if (best.conn) {
-			if (best.conn->outstanding >= bulk_target(best.conn))
-				return;
-			ask_conn(t, best.conn, piece, i, ASK_NEAR, now);
-			struct piece *w = picker_piece(&t->picker, piece);
-			if (w->leaves_state == LEAVES_UNKNOWN)
-				leaves_want(t, w, best.conn, now);
-		} else if (best.web) {
-			ask_web(t, best.web, k, missing_run(t, k, first + n, WEBSEED_ASKS), false, now);
-		} else {
-			return;
-		}
-	}
-	s->ahead = MAX(s->ahead, to);
+	while (done < n && ask_near(t, s->backward ? first + n - 1 - done : first + done, first + n, now))
+		done++;
+	if (done == n)
+		s->ahead = s->backward ? from : to;
+	else if (done && !s->backward)
+		s->ahead = layout_offset(&t->layout, (first + done) / t->layout.blocks_per_piece,
+			(first + done) % t->layout.blocks_per_piece);
 }
 
 static void pump_streams(struct torrent *t, uint64_t now)
