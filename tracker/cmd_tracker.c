@@ -203,7 +203,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 static void on_end(evutil_socket_t fd, short what, void *arg)
 {
 	struct tracker *t = arg;
-	notify("STOPPING=1");
+	notify_systemd("STOPPING=1");
 	loop_stop(t->loop);
 }
 
@@ -293,7 +293,7 @@ static void setup_service(struct tracker *t, const struct options *o)
 	random_bytes(id, sizeof(id));
 	hex_encode(id, sizeof(id), t->tracker_id);
 	t->service.table = table_new(&table, now_s());
-	t->service.limiter = o->rate ? limiter_new((uint32_t)o->rate) : NULL;
+	t->service.throttle = o->rate ? throttle_new((uint32_t)o->rate) : NULL;
 	t->service.started = now_s();
 	t->service.config = (struct service_config) {
 		.numwant_max = (uint32_t)o->numwant,
@@ -373,7 +373,7 @@ static void teardown(struct tracker *t)
 			event_free(events[i]);
 	}
 	table_free(t->service.table);
-	limiter_free(t->service.limiter);
+	throttle_free(t->service.throttle);
 	lists_free(t->lists);
 	free(t->token);
 	free(t->cluster_secret);
@@ -397,7 +397,7 @@ static void say_ready(const struct options *o)
 			log_warn("--ready-fd %d: %s", o->ready_fd, strerror(errno));
 		close(o->ready_fd);
 	}
-	notify("READY=1");
+	notify_systemd("READY=1");
 }
 
 int cmd_tracker(int argc, char **argv)

@@ -7,6 +7,6 @@
 #define TRACKER_NOTIFY_H
 
 /* "READY=1", "STOPPING=1", ...; nothing when not started by systemd. */
-void notify(const char *what);
+void notify_systemd(const char *what);
 
 #endif

@@ -22,7 +22,7 @@ static const struct refusal full = {"the tracker is full of torrents", 30};
 static const struct refusal *admit(struct service *s, const struct addr *from, struct text key,
 	uint32_t now)
 {
-	if (s->limiter && !limiter_take(s->limiter, from, now))
+	if (s->throttle && !throttle_take(s->throttle, from, now))
 		return service_refuse(s, &too_often);
 	if (lists_needs_key(s->lists) && !lists_knows_key(s->lists, key))
 		return service_refuse(s, &no_key);

@@ -6,7 +6,7 @@
 #ifndef TRACKER_SERVICE_H
 #define TRACKER_SERVICE_H
 
-#include "tracker/limiter.h"
+#include "tracker/throttle.h"
 #include "tracker/lists.h"
 #include "tracker/reply.h"
 #include "tracker/request.h"
@@ -36,7 +36,7 @@ struct service {
 	struct service_config config;
 	struct table *table;     /* borrowed, as the next two */
 	struct lists *lists;
-	struct limiter *limiter; /* NULL: no limit */
+	struct throttle *throttle; /* NULL: no limit */
 	struct service_counters counters;
 	uint32_t started; /* second */
 };

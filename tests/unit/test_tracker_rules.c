@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The operator's files, limits per address, intervals, rows of the state, records of a cluster. */
 #include "tracker/cluster_record.h"
-#include "tracker/limiter.h"
+#include "tracker/throttle.h"
 #include "tracker/lists.h"
 #include "tracker/pace.h"
 #include "tracker/state_row.h"
@@ -193,32 +193,32 @@ static void test_the_longest_network_counts(void **state)
 
 static void test_a_burst_and_then_its_rate(void **state)
 {
-	struct limiter *l = limiter_new(2);
+	struct throttle *l = throttle_new(2);
 	struct addr a = addr("192.0.2.1:9"), same = addr("192.0.2.1:10"), b = addr("192.0.2.2");
-	for (unsigned i = 0; i < 2 * LIMITER_BURST_S; i++)
-		assert_true(limiter_take(l, i % 2 ? &a : &same, T0));
-	assert_false(limiter_take(l, &a, T0));
-	assert_true(limiter_take(l, &b, T0));
-	assert_true(limiter_take(l, &a, T0 + 1));
-	assert_true(limiter_take(l, &a, T0 + 1));
-	assert_false(limiter_take(l, &a, T0 + 1));
+	for (unsigned i = 0; i < 2 * THROTTLE_BURST_S; i++)
+		assert_true(throttle_take(l, i % 2 ? &a : &same, T0));
+	assert_false(throttle_take(l, &a, T0));
+	assert_true(throttle_take(l, &b, T0));
+	assert_true(throttle_take(l, &a, T0 + 1));
+	assert_true(throttle_take(l, &a, T0 + 1));
+	assert_false(throttle_take(l, &a, T0 + 1));
 	/* A long pause gives one burst, no more. */
-	for (unsigned i = 0; i < 2 * LIMITER_BURST_S; i++)
-		assert_true(limiter_take(l, &a, T0 + 100000));
-	assert_false(limiter_take(l, &a, T0 + 100000));
-	limiter_free(l);
+	for (unsigned i = 0; i < 2 * THROTTLE_BURST_S; i++)
+		assert_true(throttle_take(l, &a, T0 + 100000));
+	assert_false(throttle_take(l, &a, T0 + 100000));
+	throttle_free(l);
 }
 
 static void test_a_network_of_ipv6_counts_as_one(void **state)
 {
-	struct limiter *l = limiter_new(1);
+	struct throttle *l = throttle_new(1);
 	struct addr a = addr("[2001:db8::1]"), b = addr("[2001:db8::ffff:2]");
 	struct addr c = addr("[2001:db8:0:1::1]");
-	for (unsigned i = 0; i < LIMITER_BURST_S; i++)
-		assert_true(limiter_take(l, i % 2 ? &a : &b, T0));
-	assert_false(limiter_take(l, &a, T0));
-	assert_true(limiter_take(l, &c, T0));
-	limiter_free(l);
+	for (unsigned i = 0; i < THROTTLE_BURST_S; i++)
+		assert_true(throttle_take(l, i % 2 ? &a : &b, T0));
+	assert_false(throttle_take(l, &a, T0));
+	assert_true(throttle_take(l, &c, T0));
+	throttle_free(l);
 }
 
 /* -- intervals --------------------------------------------------------------------------------- */
