@@ -219,6 +219,15 @@ void peers_on_closed(struct peers *p, const struct addr *a, bool useful, bool ne
 	k->due = now + backoff(k);
 }
 
+void peers_forgive(struct peers *p, uint64_t now)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		p->known[i].never = false;
+		p->known[i].failures = 0;
+		p->known[i].due = MIN(p->known[i].due, now);
+	}
+}
+
 static struct addr without_port(const struct addr *a)
 {
 	struct addr ip = *a;

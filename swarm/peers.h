@@ -43,6 +43,9 @@ void peers_on_connected(struct peers *p, const struct addr *a, uint64_t now);
 /* The connection ended; useful: it got through the handshake and was no failure.  never: do not
  * connect again (it is ourselves; or a seed and so are we). */
 void peers_on_closed(struct peers *p, const struct addr *a, bool useful, bool never, uint64_t now);
+/* We are no seed any more (the store lost something): all that was said by `never`, and all failures,
+ * is forgotten. */
+void peers_forgive(struct peers *p, uint64_t now);
 void peers_ban(struct peers *p, const struct addr *a);
 bool peers_banned(const struct peers *p, const struct addr *a);
 size_t peers_known(const struct peers *p);

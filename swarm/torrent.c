@@ -278,6 +278,7 @@ static void on_fast(evutil_socket_t fd, short what, void *arg)
 	uint64_t now = clock_us();
 	read_take_recent(t);
 	read_on_tick(t, now);
+	ask_hedge(t, now);
 	ask_pump(t);
 	if (t->n_reads)
 		event_add(t->fast_event, &(struct timeval) {.tv_usec = FAST_TICK_MS * 1000});
@@ -341,6 +342,8 @@ static void on_recorded(void *arg, int error)
 void torrent_check_complete(struct torrent *t)
 {
 	bool complete = bits_full(&t->picker.pieces);
+	if (t->complete && !complete) /* the store lost something */
+		peers_forgive(t->peers, clock_us());
 	t->complete = complete;
 	if (!complete || t->complete_told || !t->pump_event)
 		return;

@@ -198,6 +198,7 @@ void torrent_ban(struct torrent *t, uint32_t from, const char *why);
 /* torrent_ask.c */
 void ask_soon(struct torrent *t);       /* pump at the end of this turn of the loop */
 void ask_pump(struct torrent *t);
+void ask_hedge(struct torrent *t, uint64_t now); /* demands that are late; every FAST_TICK_MS */
 void ask_on_tick(struct torrent *t, uint64_t now);
 void ask_release(struct torrent *t, struct conn *c); /* all its requests: choked, closed */
 /* The block came from elsewhere: cancels the other requests for it. */

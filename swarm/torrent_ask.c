@@ -255,7 +255,7 @@ static void pump_demands(struct torrent *t, uint64_t now)
 		t->demands_open = true; /* until somebody unchokes us, has it, or has room */
 }
 
-static void hedge(struct torrent *t, uint64_t now)
+void ask_hedge(struct torrent *t, uint64_t now)
 {
 	for (struct conn *c = t->conns; c; c = c->next) {
 		uint64_t patience = path_patience(&c->path, c->outstanding);
@@ -432,8 +432,6 @@ void ask_pump(struct torrent *t)
 	if (t->stopping || t->read_only || t->complete)
 		return;
 	pump_demands(t, now);
-	if (t->n_reads)
-		hedge(t, now);
 	pump_streams(t, now);
 	if (t->fill && !t->disk_error)
 		pump_fill(t, now);

@@ -200,6 +200,17 @@ static void test_never_is_never(void **state)
 	assert_int_equal(peers_known(p), 1);
 }
 
+static void test_all_is_forgiven_when_we_are_no_seed_any_more(void **state)
+{
+	struct addr a;
+	add("1.2.3.4:5", PEERS_FROM_TRACKER, T0);
+	assert_true(next_is(p, T0, "1.2.3.4:5"));
+	closed("1.2.3.4:5", true, true, T0 + 1);
+	assert_false(peers_next(p, T0 + 100000 * S, &a));
+	peers_forgive(p, T0 + 2);
+	assert_true(next_is(p, T0 + 2, "1.2.3.4:5"));
+}
+
 static void test_one_that_came_to_us_is_not_connected_to(void **state)
 {
 	struct addr a = at("1.2.3.4:5"), other;
@@ -390,6 +401,7 @@ int main(void)
 		PEERS_TEST(test_success_ends_the_back_off),
 		PEERS_TEST(test_a_brief_success_backs_off_too),
 		PEERS_TEST(test_never_is_never),
+		PEERS_TEST(test_all_is_forgiven_when_we_are_no_seed_any_more),
 		PEERS_TEST(test_one_that_came_to_us_is_not_connected_to),
 		PEERS_TEST(test_two_connections_are_counted),
 		PEERS_TEST(test_the_end_of_an_unknown_one_is_nothing),
