@@ -327,7 +327,7 @@ static int open_entry(struct disk *d, int parent, const char *dir, const char *n
 
 static int fail_held(const struct disk *d, int fd, char **ret_why)
 {
-	char text[16] = "";
+	char text[17] = "";
 	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
 	long pid = n > 0 ? strtol(text, NULL, 10) : 0;
 	if (pid > 0)
@@ -354,11 +354,10 @@ static int take_lock(struct disk *d, char **ret_why)
 		if (fstatat(d->entry_fd, LOCK, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
 			named.st_ino != mine.st_ino || named.st_dev != mine.st_dev)
 			continue;
-		char text[16];
-		int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-		/* For people and messages; a full disk is no reason to fail here. */
-		if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) < 0)
-			len = 0;
+		/* For people and messages: a full disk is no reason to fail.  Of one length, so that
+		 * nothing needs to be cut. */
+		if (dprintf(fd, "%-15d\n", (int)getpid()) < 0)
+			errno = 0;
 		d->lock_fd = steal_fd(&fd);
 		return 0;
 	}
