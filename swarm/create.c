@@ -273,12 +273,13 @@ static int lay_out(struct creation *c, char **ret_why)
 	return 0;
 }
 
-/* A hybrid's padding behind source i: up to the next piece, but none behind the last. */
+/* A hybrid's padding behind source i: up to the next piece, behind the last one, too (as libtorrent
+ * has it), but none behind a file that is alone. */
 static uint64_t padding(const struct creation *c, size_t i)
 {
 	uint64_t rest = c->sources[i].length % c->piece_length;
 
-	return c->v1 && c->v2 && i + 1 < c->n && rest ? c->piece_length - rest : 0;
+	return c->v1 && c->v2 && c->n > 1 && rest ? c->piece_length - rest : 0;
 }
 
 /* -- hashing ------------------------------------------------------------------------------------
@@ -324,7 +325,6 @@ static int hash(struct creation *c, char **ret_why)
 		files[i] = (struct scan_file) {.path = c->single ? c->path : c->sources[i].path,
 			.offset = c->sources[i].offset,
 			.length = c->sources[i].length};
-	/* A hybrid's last piece ends with padding only where files without a byte follow. */
 	for (size_t i = 0; i < c->n; i++)
 		s.space = MAX(s.space, c->sources[i].offset + c->sources[i].length + padding(c, i));
 	if (c->v1)

@@ -3,7 +3,7 @@
  *
  * The info dictionary is byte for byte what others write of the same files and piece size, so that
  * the info-hash is the same: a v2 or hybrid torrent is libtorrent's (files in the order of the file
- * tree, padding after each but the last, an executable's attribute), a v1 torrent is
+ * tree, padding after each of several, an executable's attribute), a v1 torrent is
  * transmission-create's (files in the order of their paths without case, "private" always there, no
  * attributes).  Other than transmission-create we leave out neither empty files nor those whose
  * name begins with a dot.
