@@ -115,7 +115,9 @@ void io_open(struct fs *fs, fuse_req_t req, uint32_t file, struct fuse_file_info
 	}
 	fi->fh = kind;
 	fi->direct_io = kind == IO_KIND_DIRECT;
-	fi->keep_cache = kind == IO_KIND_CACHED;
+	/* A direct handle has no use for the cache, but without this the kernel would drop the pages of
+	 * mappings, and open would wait, unkillable, for those that a fault is waiting for. */
+	fi->keep_cache = kind != IO_KIND_PASSTHROUGH;
 	log_debug(LOG_FUSE, "open of file %u: %s", file,
 		kind == IO_KIND_DIRECT ? "direct" : kind == IO_KIND_CACHED ? "cached" : "passthrough");
 	int r = kind == IO_KIND_PASSTHROUGH ? kernel_reply_passthrough(req, kind, backing) :
