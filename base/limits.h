@@ -27,6 +27,12 @@
 #define BENCODE_MAX_DEPTH (PATH_MAX_DEPTH + 4)
 #define BENCODE_MAX_TOKENS 3000000u     /* libtorrent's; 16 bytes each here */
 
+/* -- boot profiles ------------------------------------------------------------------------ */
+
+#define PROFILE_MAX_RANGES 131072u      /* 2 GiB read in scattered blocks; a boot has some thousands.
+                                         * 2 MiB of memory for each profile that is held */
+#define PROFILE_MAX_BYTES (6u << 20)    /* as many lines of the longest kind (41 bytes), and a head */
+
 /* -- peers ------------------------------------------------------------------------------- */
 
 #define BLOCK_SIZE 16384u               /* the request size that all clients serve, BEP 52's leaf */

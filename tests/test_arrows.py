@@ -16,7 +16,7 @@ MAX_LINES = 900
 FOLDERS = {
     "base": {"base"},
     "swarm": {"base", "swarm"},
-    "fs": {"base", "fs", "swarm/swarm.h", "swarm/options.h", "swarm/metainfo.h"},
+    "fs": {"base", "fs", "swarm/swarm.h", "swarm/options.h", "swarm/metainfo.h", "swarm/profile.h"},
     "tracker": {"base", "tracker"},
     "p2pfs.c": {"base", "fs/fs.h", "swarm/commands.h", "tracker/tracker.h"},
     "tests": {"base", "swarm", "fs", "tracker", "tests"},
@@ -24,7 +24,7 @@ FOLDERS = {
 
 # The floors of swarm/.  A module is its file's name, or what stands before the name's first "_".
 PURE = {"wire", "ext", "picker", "demand", "choker", "rate", "peers", "metainfo", "magnet", "layout",
-        "path", "url", "range", "stream"}
+        "path", "url", "range", "stream", "profile"}
 IO = {"conn", "listen", "announce", "http", "webseed", "store", "verify", "resume", "beneath"}
 # I/O modules meet in torrent.c; these may know one below them all the same: libcurl on the loop, the
 # interface of the store, opening files safely.
