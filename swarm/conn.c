@@ -333,10 +333,35 @@ static void set_has(struct conn *c, uint32_t piece)
 	c->is_seed = bits_full(&c->has);
 }
 
+/* A bitfield in place of many HAVEs: aria2 sends one where that is shorter (BEP 3 has it first only).
+ * What is new in it is told on as HAVEs; what is gone from it is not believed. */
+static void take_late_bitfield(struct conn *c, const struct wire_message *m)
+{
+	CLEANUP(bits_done) struct bits told;
+	bits_init(&told, c->has.n);
+	if (m->data_len != bits_wire_len(told.n) || !bits_from_wire(&told, m->data)) {
+		conn_fault(c, "bitfield of %zu bytes for %u pieces, or spare bits set", m->data_len, told.n);
+		return;
+	}
+	for (uint32_t i = bits_next_set(&told, 0); i < told.n; i = bits_next_set(&told, i + 1)) {
+		if (bits_get(&c->has, i))
+			continue;
+		struct wire_message have = {.type = WIRE_HAVE, .piece = i};
+		set_has(c, i);
+		c->env->ops->message(c, &have);
+		if (c->state == CONN_DEAD)
+			return;
+	}
+}
+
 static bool take_bitfield(struct conn *c, const struct wire_message *m)
 {
+	if (c->has_told && m->type == WIRE_BITFIELD) {
+		take_late_bitfield(c, m);
+		return false;
+	}
 	if (c->has_told) {
-		conn_fault(c, "a second bitfield, or one too late");
+		conn_fault(c, "a second have all or have none, or one too late");
 		return false;
 	}
 	if (m->type == WIRE_HAVE_ALL)
@@ -356,8 +381,9 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 {
 	bool told = c->has_told;
 	if (m->type <= WIRE_CANCEL || (m->type >= WIRE_SUGGEST && m->type <= WIRE_ALLOWED_FAST)) {
-		/* BEP 6 allows it first only; BEP 3 too.  What does not speak of pieces does not count:
-		 * real clients send an extension handshake or an unchoke before. */
+		/* BEP 6 allows have all and have none first only; BEP 3 the bitfield.  What does not
+		 * speak of pieces does not count: real clients send an extension handshake or an
+		 * unchoke before. */
 		if (m->type >= WIRE_HAVE && m->type != WIRE_ALLOWED_FAST && m->type != WIRE_SUGGEST)
 			told = true;
 	}
