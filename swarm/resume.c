@@ -136,11 +136,17 @@ enum resume_trust resume_load(struct store *store, const struct layout *l, struc
 	else
 		why = strerrordesc_np(-r);
 	*ret_why = why;
-	if (r == 0)
-		return trust_of(store, ret_record);
-	*ret_record = (struct record) {0};
-	bits_init(&ret_record->have, l->n_blocks);
-	return RESUME_NONE;
+	enum resume_trust trust = RESUME_NONE;
+	if (r == 0) {
+		trust = trust_of(store, ret_record);
+	} else {
+		*ret_record = (struct record) {0};
+		bits_init(&ret_record->have, l->n_blocks);
+	}
+	/* Whatever is hashed now must be read from the disk. */
+	if (trust != RESUME_CLEAN && store->ops->drop_cache)
+		store->ops->drop_cache(store);
+	return trust;
 }
 
 /* -- the job ------------------------------------------------------------------------------- */

@@ -65,7 +65,8 @@ struct resume_callbacks {
 };
 
 /* Reads the record.  *ret_record (bits empty for RESUME_NONE) is the caller's to record_done.
- * *ret_why: static, why there is RESUME_NONE, or NULL. */
+ * *ret_why: static, why there is RESUME_NONE, or NULL.  Unless it gives RESUME_CLEAN, what is read
+ * next comes from the disk: hashing must not be answered by pages that a failed sync left behind. */
 enum resume_trust resume_load(struct store *store, const struct layout *l,
 	struct record *ret_record, const char **ret_why);
 

@@ -38,6 +38,10 @@ struct store_ops {
 	int (*save_record)(struct store *s, const void *data, size_t len);
 	/* The record's bytes (malloc'd), or -ENOENT.  Thread: loop, before workers use the store. */
 	int (*load_record)(struct store *s, uint8_t **ret, size_t *ret_len);
+	/* Forgets what the page cache holds of the files, as far as it is on disk, so that reads give what
+	 * the disk has: pages whose write-back failed stay in the cache, looking well.  NULL: there is
+	 * no cache.  Thread: as load_record's. */
+	void (*drop_cache)(struct store *s);
 	/* What tells whether file `i` was touched behind our back: size, mtime, ctime in ns. */
 	int (*stamp)(struct store *s, uint32_t file, uint64_t ret[3]);
 	/* A descriptor of file `i` for reading, borrowed and good as long as the store is open; -1 where

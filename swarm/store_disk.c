@@ -200,6 +200,11 @@ static int disk_load_record(struct store *s, uint8_t **ret, size_t *ret_len)
 	return s->read_only ? -ENOENT : load(d->entry_fd, RECORD, RECORD_MAX_BYTES, ret, ret_len);
 }
 
+static void disk_drop_cache(struct store *s)
+{
+	files_drop_cache(to_disk(s)->files);
+}
+
 static int disk_stamp(struct store *s, uint32_t file, uint64_t ret[3])
 {
 	return files_stamp(to_disk(s)->files, file, ret);
@@ -253,6 +258,7 @@ static const struct store_ops disk_ops = {
 	.sync = disk_sync,
 	.save_record = disk_save_record,
 	.load_record = disk_load_record,
+	.drop_cache = disk_drop_cache,
 	.stamp = disk_stamp,
 	.fd = disk_fd,
 	.used = disk_used,

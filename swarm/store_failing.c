@@ -58,6 +58,13 @@ static int failing_load_record(struct store *s, uint8_t **ret, size_t *ret_len)
 	return r ? r : f->inner->ops->load_record(f->inner, ret, ret_len);
 }
 
+static void failing_drop_cache(struct store *s)
+{
+	struct failing *f = to_failing(s);
+	if (f->inner->ops->drop_cache)
+		f->inner->ops->drop_cache(f->inner);
+}
+
 static int failing_stamp(struct store *s, uint32_t file, uint64_t ret[3])
 {
 	struct failing *f = to_failing(s);
@@ -94,6 +101,7 @@ static const struct store_ops failing_ops = {
 	.sync = failing_sync,
 	.save_record = failing_save_record,
 	.load_record = failing_load_record,
+	.drop_cache = failing_drop_cache,
 	.stamp = failing_stamp,
 	.fd = failing_fd,
 	.used = failing_used,

@@ -42,7 +42,7 @@ struct slot {
 
 struct files {
 	const struct metainfo *meta; /* borrowed */
-	const char *single;          /* borrowed by the opener's leave: owned copy, or NULL */
+	char *single;                /* owned, or NULL */
 	int root;
 	bool read_only;
 
@@ -214,7 +214,7 @@ void files_free(struct files *f)
 	pthread_mutex_destroy(&f->lock);
 	free(f->pinned);
 	free(f->blocks);
-	free((void *)f->single);
+	free(f->single);
 	free(f);
 }
 
@@ -515,6 +515,17 @@ int files_sync(struct files *f)
 		first = first ? first : r;
 	}
 	return first;
+}
+
+void files_drop_cache(struct files *f)
+{
+	for (uint32_t i = 0; i < f->meta->n_files; i++) {
+		struct use u;
+		if (use_begin(f, i, false, &u) < 0)
+			continue; /* reading it will tell */
+		posix_fadvise(u.fd, 0, 0, POSIX_FADV_DONTNEED);
+		use_end(f, &u);
+	}
 }
 
 /* -- facts ------------------------------------------------------------------------------------- */

@@ -36,6 +36,7 @@ void files_free(struct files *f); /* NULL is fine */
 int files_read(struct files *f, uint32_t file, uint64_t at, void *data, size_t len, bool nowait);
 int files_write(struct files *f, uint32_t file, uint64_t at, const void *data, size_t len);
 int files_sync(struct files *f);
+void files_drop_cache(struct files *f);
 int files_stamp(struct files *f, uint32_t file, uint64_t ret[3]);
 int files_fd(const struct files *f, uint32_t file);
 uint64_t files_used(struct files *f);

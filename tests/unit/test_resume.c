@@ -17,6 +17,7 @@
 #include <event2/event.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 
 #define BLOCKS 64
 
@@ -449,6 +450,56 @@ static void test_a_touched_file_is_told(void **state)
 	world_done(&w);
 }
 
+/* Is the first page of the file in the page cache? */
+static bool is_cached(struct world *w)
+{
+	unsigned char there = 0;
+	void *map = mmap(NULL, BLOCK_SIZE, PROT_READ, MAP_SHARED, w->store->ops->fd(w->store, 0), 0);
+	assert_true(map != MAP_FAILED);
+	assert_int_equal(mincore(map, 1, &there), 0);
+	munmap(map, BLOCK_SIZE);
+	return there & 1;
+}
+
+static void reopen_and_load(struct world *w, enum resume_trust expected)
+{
+	struct record r;
+	char *why = NULL;
+	store_close(w->store);
+	assert_int_equal(store_open_disk(w->f.dir, &w->f.meta, &w->store, &why), 0);
+	assert_int_equal(load(w, &r), expected);
+	record_done(&r);
+}
+
+static void test_only_after_a_clean_stop_is_the_page_cache_believed(void **state)
+{
+	struct world w;
+	char *why = NULL;
+	uint8_t data[BLOCK_SIZE];
+	struct timespec when[2] = {{.tv_sec = 5}, {.tv_sec = 5}};
+	world_init(&w);
+	store_close(w.store);
+	assert_int_equal(store_open_disk(w.f.dir, &w.f.meta, &w.store, &why), 0);
+	begin(&w, NULL);
+	fixture_fill(0, data, sizeof(data));
+	assert_int_equal(w.store->ops->write(w.store, 0, data, sizeof(data)), 0);
+	written(&w, 0);
+	assert_int_equal(stop(&w), 0);
+
+	reopen_and_load(&w, RESUME_CLEAN);
+	bool clean = is_cached(&w);
+	assert_int_equal(futimens(w.store->ops->fd(w.store, 0), when), 0);
+	reopen_and_load(&w, RESUME_TOUCHED);
+	bool touched = is_cached(&w);
+	posix_fadvise(w.store->ops->fd(w.store, 0), 0, 0, POSIX_FADV_DONTNEED);
+	bool droppable = !is_cached(&w);
+	world_done(&w);
+	if (!droppable)
+		skip(); /* such as tmpfs, which is nothing but cache */
+	assert_true(clean);
+	assert_false(touched);
+}
+
 static void test_a_file_of_another_size_is_told_after_any_stop(void **state)
 {
 	struct world w;
@@ -837,6 +888,7 @@ int main(void)
 		cmocka_unit_test(test_the_next_run_takes_clean_off_the_disk_first),
 		cmocka_unit_test(test_a_run_that_writes_nothing_leaves_clean_alone),
 		cmocka_unit_test(test_a_touched_file_is_told),
+		cmocka_unit_test(test_only_after_a_clean_stop_is_the_page_cache_believed),
 		cmocka_unit_test(test_a_file_of_another_size_is_told_after_any_stop),
 		cmocka_unit_test(test_a_stop_whose_sync_fails_claims_what_was_durable),
 		cmocka_unit_test(test_a_stop_whose_save_fails_says_so),
