@@ -239,6 +239,7 @@ void leaves_want(struct torrent *t, struct piece *w, struct conn *c, uint64_t no
 void leaves_on_hashes(struct conn *c, const struct wire_hashes *h);
 void leaves_on_reject(struct conn *c, const struct wire_hashes *h);
 void leaves_on_request(struct conn *c, const struct wire_hashes *h);
+void leaves_on_tick(struct torrent *t, uint64_t now); /* peers that do not answer */
 void leaves_on_closed(struct torrent *t, struct conn *c);
 void leaves_set(struct torrent *t, struct piece *w, const uint8_t *leaves);
 void leaves_save(void *arg, uint8_t **ret, size_t *ret_len);

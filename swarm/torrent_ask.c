@@ -456,6 +456,7 @@ void ask_on_tick(struct torrent *t, uint64_t now)
 		}
 		t->demands_open = true;
 	}
+	leaves_on_tick(t, now);
 	ask_pump(t);
 }
 

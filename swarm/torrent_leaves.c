@@ -90,6 +90,13 @@ static void nowhere(struct piece *w, uint64_t now)
 	w->whole = true;
 }
 
+/* Has the peer that was asked (NULL: it is gone) had time enough to answer? */
+static bool is_overdue(const struct piece *w, const struct conn *asked, uint64_t now)
+{
+	uint64_t patience = asked ? path_patience(&asked->path, asked->outstanding) : 0;
+	return now - w->leaves_at >= MAX(patience, LEAVES_PATIENCE_US);
+}
+
 void leaves_want(struct torrent *t, struct piece *w, struct conn *c, uint64_t now)
 {
 	if (w->leaves)
@@ -102,8 +109,7 @@ void leaves_want(struct torrent *t, struct piece *w, struct conn *c, uint64_t no
 		return;
 	if (w->leaves_state == LEAVES_ASKED) {
 		struct conn *asked = torrent_conn(t, w->leaves_from);
-		uint64_t patience = asked ? path_patience(&asked->path, asked->outstanding) : 0;
-		if (now - w->leaves_at < MAX(patience, LEAVES_PATIENCE_US))
+		if (!is_overdue(w, asked, now))
 			return;
 		if (asked)
 			asked->hash_rejects++;
@@ -168,6 +174,22 @@ void leaves_on_closed(struct torrent *t, struct conn *c)
 		next = w->next;
 		if (w->leaves_state == LEAVES_ASKED && w->leaves_from == c->number)
 			ask_elsewhere(t, w);
+	}
+}
+
+void leaves_on_tick(struct torrent *t, uint64_t now)
+{
+	struct piece *next;
+	for (struct piece *w = t->picker.head; w; w = next) {
+		next = w->next;
+		if (w->leaves_state != LEAVES_ASKED)
+			continue;
+		struct conn *asked = torrent_conn(t, w->leaves_from);
+		if (!is_overdue(w, asked, now))
+			continue;
+		if (asked)
+			asked->hash_rejects++;
+		ask_elsewhere(t, w);
 	}
 }
 
