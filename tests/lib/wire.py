@@ -89,7 +89,9 @@ class Wire:
     def send_raw(self, data):
         try:
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError) as error:
+        except socket.timeout:
+            raise
+        except OSError as error:
             raise Closed(str(error)) from None
 
     def send(self, kind, payload=b""):
@@ -108,7 +110,9 @@ class Wire:
         while len(data) < n:
             try:
                 got = self.socket.recv(min(n - len(data), 1 << 18))
-            except (ConnectionResetError, BrokenPipeError) as error:
+            except socket.timeout:
+                raise
+            except OSError as error:  # reset, or closed here by another thread
                 raise Closed(str(error)) from None
             if not got:
                 raise Closed("end of stream")
