@@ -28,10 +28,10 @@ def lines_of(text):
     return [json.loads(line) for line in text.splitlines(keepends=True) if line[0] == "{" and line[-1] == "\n"]
 
 
-def http_get(*urls, prefix=(), **options):
+def http_get(*urls, prefix=(), seconds=PATIENCE, **options):
     """What the HTTP client makes of each URL: [{"error", "status", "len", "sha1", "body"} or {"refused"}]."""
     argv = [*prefix, DRIVERS / "http_driver", *(f"{key}={value}" for key, value in options.items()), *urls]
-    return lines_of(run(argv).stdout)
+    return lines_of(run(argv, seconds=seconds).stdout)
 
 
 def webseed_get(torrent, url, *rounds):
@@ -215,17 +215,22 @@ def compact(*peers):
 class UdpTracker:
     """A UDP tracker that keeps to BEP 15, but where answer(packet, number) says otherwise.
 
-    It returns None to go on, or a list of datagrams to send instead.  packet: a dictionary with "action",
+    `listener`: a bound socket, for example of another network namespace; else `address`.
+    answer returns None to go on, or a list of datagrams to send instead.  packet: a dictionary with "action",
     "transaction", "raw", "from"; of an announce also its fields.  .packets: all of them.
     """
 
     EVENTS = ["", "completed", "started", "stopped"]
 
-    def __init__(self, answer=None, *, address="127.0.0.1", peers=(), interval=1800, port=0):
+    def __init__(self, answer=None, *, address="127.0.0.1", peers=(), interval=1800, listener=None):
         self.answer, self.peers, self.interval = answer or (lambda packet, number: None), compact(*peers), interval
         self.packets, self.ids, self.next_id = [], set(), 0x1000
-        self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind((address, port))
+        self.socket = listener
+        if listener is None:
+            self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+            self.socket.bind((address, 0))
+        self.socket.settimeout(0.05)
+        self.over = threading.Event()
         self.port = self.socket.getsockname()[1]
         self.base = f"udp://[{address}]:{self.port}" if ":" in address else f"udp://{address}:{self.port}"
         self.url = f"{self.base}/announce"
@@ -260,10 +265,11 @@ class UdpTracker:
         return self.announce_reply(packet)
 
     def _serve(self):
-        while True:
-            raw, source = self.socket.recvfrom(65536)
-            if not raw:
-                return
+        while not self.over.is_set():
+            try:
+                raw, source = self.socket.recvfrom(65536)
+            except TimeoutError:
+                continue
             packet = self.parse(raw, source)
             self.packets.append(packet)
             sent = self.answer(packet, len(self.packets))
@@ -285,7 +291,6 @@ class UdpTracker:
         return self
 
     def __exit__(self, *exc):
-        with socket.socket(self.socket.family, socket.SOCK_DGRAM) as waker:
-            waker.sendto(b"", self.socket.getsockname())
+        self.over.set()
         self.thread.join()
         self.socket.close()
