@@ -55,8 +55,8 @@ struct files {
 	uint64_t *blocks;     /* owned; st_blocks of the files that are not pinned, as last seen */
 	uint64_t blocks_sum;
 
+	bool sync_all;   /* locked: something was written that no slot tells of */
 	bool names_new;  /* files were made: their folders are to be synced; of files_sync */
-	bool rest_new;   /* files that are not pinned were there: the same */
 };
 
 /* A file for the time of a call. */
@@ -164,7 +164,7 @@ static int open_all(struct files *f, const char *where, enum files_mode mode, bo
 			continue;
 		}
 		close(fd);
-		f->rest_new |= !other && mode != FILES_READ;
+		f->sync_all = mode != FILES_READ;
 		f->blocks[i - f->n_pinned] = (uint64_t)st.st_blocks;
 		f->blocks_sum += (uint64_t)st.st_blocks;
 	}
@@ -321,21 +321,20 @@ static void use_end(struct files *f, struct use *u)
 	}
 }
 
-/* What was written by this use is to be synced; 0 or -errno. */
-static int use_written(struct files *f, uint32_t file, struct use *u)
+/* What was written by this use is to be synced. */
+static void use_written(struct files *f, uint32_t file, struct use *u)
 {
 	if (!u->temporary && !u->slot) {
 		f->pinned[file].dirty = true;
-		return 0;
+		return;
 	}
-	if (u->temporary && fdatasync(u->fd) < 0)
-		return -errno;
 	LOCK_SCOPE(&f->lock);
-	if (u->temporary)
-		saw_blocks(f, file, u->fd);
-	else
+	if (u->slot) {
 		u->slot->dirty = true;
-	return 0;
+		return;
+	}
+	f->sync_all = true;
+	saw_blocks(f, file, u->fd);
 }
 
 /* -- reading and writing --------------------------------------------------------------------- */
@@ -403,10 +402,9 @@ int files_write(struct files *f, uint32_t file, uint64_t at, const void *data, s
 	if (r < 0)
 		return r;
 	r = write_all(u.fd, data, len, at);
-	/* Also after a failure: part of it may be written. */
-	int r2 = use_written(f, file, &u);
+	use_written(f, file, &u); /* also after a failure: part of it may be written */
 	use_end(f, &u);
-	return r ? r : r2;
+	return r;
 }
 
 /* -- syncing ---------------------------------------------------------------------------------- */
@@ -451,21 +449,6 @@ static int sync_names(const struct files *f)
 	return fsync(f->root) < 0 ? -errno : 0;
 }
 
-static int sync_rest(struct files *f)
-{
-	int first = 0;
-	for (uint32_t i = f->n_pinned; i < f->meta->n_files; i++) {
-		struct use u;
-		int r = use_begin(f, i, false, &u);
-		if (r == 0) {
-			r = sync_fd(u.fd);
-			use_end(f, &u);
-		}
-		first = first ? first : r;
-	}
-	return first;
-}
-
 static int sync_slots(struct files *f)
 {
 	int first = 0;
@@ -491,6 +474,14 @@ static int sync_slots(struct files *f)
 	return first;
 }
 
+static bool take_sync_all(struct files *f)
+{
+	LOCK_SCOPE(&f->lock);
+	bool all = f->sync_all;
+	f->sync_all = false;
+	return all;
+}
+
 /* After a failure it goes on: what the rest holds is lost to the caller all the same, but each
  * descriptor's error is told only once, and must not fall into the next group. */
 int files_sync(struct files *f)
@@ -504,9 +495,9 @@ int files_sync(struct files *f)
 	}
 	r = sync_slots(f);
 	first = first ? first : r;
-	if (f->rest_new) {
-		r = sync_rest(f);
-		f->rest_new = r != 0;
+	if (take_sync_all(f)) {
+		r = syncfs(f->root) < 0 ? -errno : 0;
+		f->names_new = f->names_new && r; /* names too */
 		first = first ? first : r;
 	}
 	if (f->names_new) {

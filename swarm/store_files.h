@@ -4,8 +4,10 @@
  * A torrent may have a million files and a process a thousand descriptors.  The first
  * STORE_PINNED_FDS files stay open for good (nearly every image torrent has no more), the others
  * share STORE_CACHED_FDS descriptors, the one unused longest making room.  A descriptor that wrote
- * stays open until it is synced: the kernel tells a failed write-back to descriptors that were open
- * then.  Where all are in use, a file is opened for one call, and synced by it if it writes.
+ * stays open until it is synced: the kernel tells of a failed write-back to those that were open
+ * then.  Where all are in use, a file is opened for one call; once such a call wrote, the next sync
+ * is one of the whole file system, which tells of failures too (Linux 5.8), as is the first one of so
+ * many files: a hundred thousand fdatasyncs are as many flushes of the disk.
  *
  * Thread: any, but files_open, files_sync (one at a time) and files_free.
  */
