@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "swarm/magnet.h"
 #include "swarm/metainfo.h"
+#include "swarm/profile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -50,13 +51,13 @@ char *describe_text(const char *bytes)
 {
 	char *s = xstrdup(bytes);
 
-	for (unsigned char *p = (unsigned char *)s; *p; p++) {
-		/* U+0080 to U+009F are control characters, too. */
-		bool c1 = p[0] == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0;
-		if (c1)
-			p[0] = p[1] = '?';
-		else if (*p < 0x20 || *p == 0x7f)
-			*p = '?';
+	for (unsigned char *p = (unsigned char *)s; *p;) {
+		unsigned k = utf8_len(p);
+		/* U+0080 to U+009F are control characters, too, as are these bytes alone. */
+		bool c1 = (k == 2 && p[0] == 0xc2 && p[1] < 0xa0) || (k == 0 && *p < 0xa0);
+		if (c1 || *p < 0x20 || *p == 0x7f)
+			memset(p, '?', k ? k : 1);
+		p += k ? k : 1;
 	}
 	return s;
 }
@@ -117,6 +118,15 @@ static json_t *file_list(const struct metainfo *m)
 	return list;
 }
 
+static json_t *describe_profile(const struct profile *p)
+{
+	json_t *j = json_object();
+
+	json_object_set_new(j, "ranges", json_integer((json_int_t)p->n));
+	json_object_set_new(j, "bytes", json_integer((json_int_t)profile_bytes(p)));
+	return j;
+}
+
 json_t *describe_metainfo(const struct metainfo *m)
 {
 	CLEANUP_FREE char *magnet = magnet_of(m);
@@ -140,6 +150,8 @@ json_t *describe_metainfo(const struct metainfo *m)
 		json_array_append_new(tiers, string_list(*tier));
 	json_object_set_new(j, "trackers", tiers);
 	json_object_set_new(j, "web_seeds", string_list(m->web_seeds));
+	if (m->profile)
+		json_object_set_new(j, "profile", describe_profile(m->profile));
 	json_object_set_new(j, "magnet", json_string(magnet));
 	json_object_set_new(j, "files", file_list(m));
 	return j;
