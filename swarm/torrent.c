@@ -153,6 +153,9 @@ int torrent_new(struct swarm_parts *parts, struct metainfo *meta, const struct t
 		peers_add(t->peers, &config->peers[i], PEERS_FROM_OPTION, clock_us());
 	verify_zeros(t);
 	verify_open(t, config->verify);
+	r = profile_open(t, config, ret_why);
+	if (r < 0)
+		goto fail;
 	torrent_check_complete(t);
 	status_refresh(t, clock_us());
 	*ret = t;
@@ -174,6 +177,7 @@ void torrent_free(struct torrent *t)
 	}
 	announcer_free(t->announcer);
 	ask_free_webseeds(t);
+	profile_close(t);
 	if (t->resume && resume_close(t->resume) < 0)
 		log_error("%s: the record of what is here could not be saved", t->meta->name);
 	store_close(t->store);
@@ -265,6 +269,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	verify_retry_disk(t, now);
 	verify_check_more(t);
+	profile_on_tick(t, now);
 	ask_on_tick(t, now);
 	for (struct conn *c = t->conns; c; c = c->next)
 		serve(c);
@@ -498,7 +503,10 @@ static void on_extended(struct torrent *t, struct conn *c, const struct wire_mes
 			conn_fail(c, "it has all, and so do we");
 	} else if (m->ext_id == EXT_UT_METADATA && c->ext.ut_metadata) {
 		struct ext_metadata e;
-		if (ext_parse_metadata(m->data, m->data_len, &e, &why) < 0) {
+		int r = ext_parse_metadata(m->data, m->data_len, &e, &why);
+		if (r == -EOPNOTSUPP)
+			return; /* BEP 9: types of the future are ignored */
+		if (r < 0) {
 			conn_fault(c, "metadata message: %s", why);
 			return;
 		}
