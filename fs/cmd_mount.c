@@ -58,6 +58,8 @@ static const char help_text[] =
 	"  -o peers=N            connections at most\n"
 	"  -o verify=auto|trust|lazy|full   what the store's record is worth; auto: all of it after\n"
 	"                        a clean stop, else what it says is hashed again\n"
+	"  -o profile=FILE|off   what a boot reads, to be fetched first (NAME.profile beside\n"
+	"                        NAME.torrent; else the torrent's own, else the last mount's)\n"
 	"  -o timeout=SECONDS    EIO for a read that waited so long (0: wait for ever)\n"
 	"  -o io=auto|direct|cached    how the kernel reads (auto)\n"
 	"  -o allow_other        not only the user who mounts\n"

@@ -278,6 +278,7 @@ static enum serve_fault open_all(struct server *s, char **ret_why)
 	config.path = s->o->swarm.store;
 	config.complete = on_complete;
 	config.arg = s;
+	CLEANUP_FREE char *profile = options_profile(&s->o->swarm, s->request->torrent, &config);
 	r = swarm_add(s->swarm, meta, &config, &s->torrent, ret_why);
 	if (r < 0) {
 		metainfo_free(meta);

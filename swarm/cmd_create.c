@@ -14,6 +14,7 @@
 #include "swarm/create.h"
 #include "swarm/describe.h"
 #include "swarm/metainfo.h"
+#include "swarm/profile.h"
 #include "swarm/scan.h"
 #include "swarm/url.h"
 
@@ -27,7 +28,7 @@
 
 static const char help[] =
 	"usage: p2pfs create PATH [-o OUT] [-t URL]... [-w URL]... [-c TEXT] [-s SIZE] [-p]\n"
-	"                    [--format hybrid|v1|v2] [-j N] [--json]\n"
+	"                    [--format hybrid|v1|v2] [-j N] [--profile FILE] [--json]\n"
 	"\n"
 	"Makes a .torrent of a file or folder.\n"
 	"\n"
@@ -39,6 +40,7 @@ static const char help[] =
 	"  -p, --private         peers come from the trackers only\n"
 	"  -f, --format FORMAT   hybrid (default), v1 (for clients without BEP 52), v2\n"
 	"  -j, --threads N       hash on N threads (default: one a processor)\n"
+	"      --profile FILE    put this boot profile (p2pfs profile save) into it\n"
 	"      --json            tell what was made as JSON\n"
 	"  -V, --version\n"
 	"  -h, --help\n";
@@ -46,6 +48,7 @@ static const char help[] =
 struct request {
 	struct create_options create;
 	char *output; /* owned */
+	struct profile *profile; /* owned or NULL */
 	char **trackers, **web_seeds; /* owned arrays of borrowed strings, NULL-terminated */
 	size_t n_trackers, trackers_cap, n_web_seeds, web_seeds_cap;
 	bool json, done;
@@ -55,6 +58,7 @@ struct request {
 static void request_done(struct request *q)
 {
 	free(q->output);
+	profile_free(q->profile);
 	free(q->trackers);
 	free(q->web_seeds);
 }
@@ -113,6 +117,18 @@ static int take_format(const char *text, enum create_format *ret)
 	return cli_usage(NAME, "--format %s: not hybrid, v1 or v2", text);
 }
 
+static int take_profile(const char *path, struct profile **ret)
+{
+	CLEANUP_FREE char *why = NULL;
+	struct profile *p;
+
+	if (profile_load(path, &p, &why) < 0)
+		return cli_fail(NAME, "%s: %s", path, why);
+	profile_free(*ret);
+	*ret = p;
+	return EXIT_OK;
+}
+
 static int take_option(struct request *q, int option, char **argv)
 {
 	uint64_t n;
@@ -142,6 +158,8 @@ static int take_option(struct request *q, int option, char **argv)
 				NAME, "-j %s: not within 1 and %u", optarg, SCAN_MAX_THREADS);
 		q->create.threads = (unsigned)n;
 		return EXIT_OK;
+	case 'P':
+		return take_profile(optarg, &q->profile);
 	case 'J':
 		q->json = true;
 		return EXIT_OK;
@@ -228,6 +246,7 @@ static int create(struct request *q, const char *path)
 	q->create.output = stat(q->output, &output) == 0 ? &output : NULL;
 	q->create.trackers = q->trackers;
 	q->create.web_seeds = q->web_seeds;
+	q->create.profile = q->profile;
 	q->create.progress = on_progress;
 	q->create.arg = &q->progress;
 	int r = create_torrent(path, &q->create, &b, &why);
@@ -261,6 +280,7 @@ int cmd_create(int argc, char **argv)
 		{"private", no_argument, NULL, 'p'},
 		{"format", required_argument, NULL, 'f'},
 		{"threads", required_argument, NULL, 'j'},
+		{"profile", required_argument, NULL, 'P'},
 		{"json", no_argument, NULL, 'J'},
 		{"version", no_argument, NULL, 'V'},
 		{"help", no_argument, NULL, 'h'},

@@ -11,6 +11,7 @@
 #include "swarm/describe.h"
 #include "swarm/magnet.h"
 #include "swarm/metainfo.h"
+#include "swarm/profile.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -87,6 +88,9 @@ static void print_general(const struct metainfo *m)
 	printf("  Piece Size: %s\n", format_size(m->piece_length, text));
 	printf("  Total Size: %s (%" PRIu64 " bytes)\n", format_size(m->size, text), m->size);
 	printf("  Privacy: %s torrent\n", m->is_private ? "Private" : "Public");
+	if (m->profile)
+		printf("  Boot Profile: %zu ranges, %s\n", m->profile->n,
+			format_size(profile_bytes(m->profile), text));
 }
 
 static void print_all(const struct metainfo *m, const char *file)

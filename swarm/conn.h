@@ -37,7 +37,7 @@ struct event_base;
 struct layout;
 
 /* Why a block was asked for. */
-enum ask_kind { ASK_DEMAND, ASK_NEAR, ASK_FILL };
+enum ask_kind { ASK_DEMAND, ASK_EARLY, ASK_NEAR, ASK_FILL };
 
 /* A request that we sent and that is not answered. */
 struct ask {
@@ -115,6 +115,8 @@ struct conn {
 	struct ask *asks; /* owned; oldest first */
 	unsigned n_asks, cap_asks;
 	uint64_t outstanding;    /* their bytes */
+	unsigned refusals;       /* requests that it refused, less the blocks that it gave since */
+	uint64_t refused_until;  /* nothing is asked before */
 	unsigned hash_rejects;   /* how often it refused leaf hashes */
 	unsigned hash_asks;      /* hash requests under way */
 	uint64_t timeouts;       /* blocks that did not come in time, since the last that did */

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "base/merkle.h"
 #include "swarm/metainfo.h"
+#include "swarm/profile.h"
 #include "swarm/scan.h"
 
 #include <errno.h>
@@ -519,6 +520,20 @@ static void add_layers(struct buf *b, const struct creation *c)
 	buf_u8(b, 'e');
 }
 
+/* It is of the torrent that it stands in, so that need not be said; and the info-hash of another format
+ * of the same contents is another. */
+static void add_profile(struct buf *b, const struct profile *profile)
+{
+	CLEANUP(buf_done) struct buf text = {0};
+	struct profile *any = profile_copy(profile);
+
+	memcpy(any->torrent, PROFILE_ANY, sizeof(PROFILE_ANY));
+	profile_write(any, &text);
+	profile_free(any);
+	ben_add_str(b, "p2pfs profile");
+	ben_add_bytes(b, buf_bytes(&text), text.len);
+}
+
 static void add_torrent(struct buf *b, const struct creation *c)
 {
 	const struct create_options *o = c->o;
@@ -544,6 +559,8 @@ static void add_torrent(struct buf *b, const struct creation *c)
 	add_key_str(b, "encoding", "UTF-8");
 	ben_add_str(b, "info");
 	add_info(b, c);
+	if (o->profile)
+		add_profile(b, o->profile);
 	if (c->v2) {
 		ben_add_str(b, "piece layers");
 		add_layers(b, c);
@@ -574,6 +591,10 @@ int create_torrent(
 		return r;
 	c.piece_length = o->piece_length ? o->piece_length : create_piece_length(c.size);
 	r = lay_out(&c, ret_why);
+	if (!r && o->profile && o->profile->size != c.space)
+		r = fail(-EINVAL, ret_why,
+			"%s: the profile is for %" PRIu64 " bytes, not %" PRIu64, path,
+			o->profile->size, c.space);
 	if (!r)
 		r = hash(&c, ret_why);
 	if (r < 0)

@@ -21,6 +21,8 @@
 #include <stdint.h>
 #include <sys/stat.h>
 
+struct profile;
+
 enum create_format { CREATE_HYBRID, CREATE_V1, CREATE_V2 };
 
 /* Strings and arrays are borrowed; arrays are NULL-terminated or NULL. */
@@ -32,6 +34,7 @@ struct create_options {
 	char **web_seeds;
 	const char *comment, *created_by; /* or NULL */
 	int64_t creation_date; /* 0: none */
+	const struct profile *profile; /* of these contents, whatever torrent it names; or NULL */
 	unsigned threads;
 	const struct stat
 		*output; /* where the result will go, if that exists: must not be a source */

@@ -16,7 +16,7 @@ struct magnet;
 struct metainfo;
 
 /* name, version, info_hash_v1, info_hash_v2, size, piece_length, pieces, private, single, comment,
- * created_by, creation_date, trackers (tiers), web_seeds, magnet, files (path, offset, length,
+ * created_by, creation_date, trackers (tiers), web_seeds, profile (ranges, bytes), magnet, files (path, offset, length,
  * executable, pieces_root); the hashes and texts that there are. */
 json_t *describe_metainfo(const struct metainfo *m);
 /* name, info_hash_v1, info_hash_v2, trackers (tiers), web_seeds, peers. */

@@ -91,7 +91,7 @@ static int wait_for_end(struct foreground *f, struct swarm *s, struct torrent *t
 
 int foreground_run(struct foreground *f)
 {
-	CLEANUP_FREE char *why = NULL;
+	CLEANUP_FREE char *why = NULL, *profile = NULL;
 	struct metainfo *meta = NULL;
 	struct swarm *s = NULL;
 	struct torrent *t = NULL;
@@ -117,6 +117,7 @@ int foreground_run(struct foreground *f)
 	if (options_load_torrent(&f->options, f->what, &meta, &why) < 0 ||
 		swarm_new(&f->options.swarm, &s, &why) < 0)
 		goto fail;
+	profile = options_profile(&f->options, f->what, &f->options.torrent);
 	if (swarm_add(s, meta, &f->options.torrent, &t, &why) < 0)
 		goto fail;
 	meta = NULL;

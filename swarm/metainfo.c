@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "base/merkle.h"
 #include "swarm/metainfo_files.h"
+#include "swarm/profile.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,6 +68,7 @@ void metainfo_free(struct metainfo *m)
 	free(m->name);
 	free(m->comment);
 	free(m->created_by);
+	profile_free(m->profile);
 	free(m->raw);
 	free(m);
 }
@@ -301,6 +303,26 @@ static void take_trackers(struct metainfo *m, struct ben root)
 	m->tiers[n] = NULL;
 }
 
+/* What a boot reads first: a help like the trackers, so a bad one is left out, too. */
+static void take_profile(struct metainfo *m, struct ben root)
+{
+	size_t len;
+	const uint8_t *text = ben_bytes(ben_get_type(root, "p2pfs profile", BEN_STR), &len);
+	char entry[65];
+	CLEANUP_FREE char *why = NULL;
+
+	if (!text)
+		return;
+	metainfo_entry_name(m, entry);
+	if (profile_parse(text, len, &m->profile, &why) >= 0)
+		why = profile_misfit(m->profile, m->space, entry);
+	if (!why)
+		return;
+	log_warn("%s: its boot profile is left out: %s", log_quote(m->name, strlen(m->name)), why);
+	profile_free(m->profile);
+	m->profile = NULL;
+}
+
 static void take_rest(struct metainfo *m, struct ben root)
 {
 	size_t n;
@@ -312,6 +334,7 @@ static void take_rest(struct metainfo *m, struct ben root)
 	m->comment = ben_strdup(ben_get(root, "comment"));
 	m->created_by = ben_strdup(ben_get(root, "created by"));
 	m->creation_date = MAX(ben_int(ben_get(root, "creation date"), 0), (int64_t)0);
+	take_profile(m, root);
 }
 
 /* -- the whole ----------------------------------------------------------------------------------

@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct profile;
+
 struct metainfo_file {
 	char *path;              /* owned; relative, parts joined by '/', each part checked */
 	uint64_t offset, length; /* in the linear space */
@@ -50,6 +52,7 @@ struct metainfo {
 	char **web_seeds; /* owned, NULL-terminated (BEP 19) */
 	char *comment, *created_by; /* owned or NULL */
 	int64_t creation_date; /* seconds since 1970, 0 when unknown */
+	struct profile *profile; /* owned or NULL: "p2pfs profile", of this torrent's space */
 
 	uint8_t *raw; /* owned: the whole .torrent */
 	size_t raw_len;

@@ -59,6 +59,7 @@ void options_done(struct swarm_options *o)
 	free(o->cafile);
 	free(o->log);
 	free(o->debug);
+	free(o->profile);
 	free((void *)o->torrent.peers);
 	for (size_t i = 0; i < o->torrent.n_trackers; i++)
 		free((char *)o->torrent.trackers[i]);
@@ -118,6 +119,12 @@ static char *take_log(struct swarm_options *o, const char *value)
 static char *take_debug(struct swarm_options *o, const char *value)
 {
 	return take_text(&o->debug, value);
+}
+
+static char *take_profile(struct swarm_options *o, const char *value)
+{
+	o->torrent.no_profile = !strcmp(value, "off");
+	return take_text(&o->profile, value);
 }
 
 static char *take_listen(struct swarm_options *o, const char *value)
@@ -226,6 +233,7 @@ static const struct {
 	{"cafile", take_cafile},
 	{"log", take_log},
 	{"debug", take_debug},
+	{"profile", take_profile},
 };
 
 int options_take(struct swarm_options *o, const char *key, const char *value, char **ret_why)
@@ -374,6 +382,23 @@ static int load_magnet(const struct swarm_options *o, const char *uri, struct me
 	}
 	magnet_done(&magnet);
 	return r;
+}
+
+char *options_profile(const struct swarm_options *o, const char *what, struct torrent_config *config)
+{
+	if (o->profile && !o->torrent.no_profile) {
+		config->profile = o->profile;
+		return NULL;
+	}
+	if (o->profile || strstr(what, "://") || has_scheme(what, "magnet:"))
+		return NULL;
+	size_t len = strlen(what), suffix = strlen(".torrent");
+	if (len > suffix && !strcmp(what + len - suffix, ".torrent"))
+		len -= suffix;
+	char *beside = xasprintf("%.*s.profile", (int)len, what);
+	config->profile = beside;
+	config->profile_beside = true;
+	return beside;
 }
 
 int options_load_torrent(const struct swarm_options *o, const char *what, struct metainfo **ret,

@@ -3,7 +3,7 @@
  *
  *	store=DIR listen=ADDR:PORT peer=ADDR:PORT (again and again) tracker=URL (likewise)
  *	fill=on|off seed=on|off up=RATE down=RATE peers=N verify=auto|trust|lazy|full cafile=FILE log=FILE
- *	debug=CATEGORIES
+ *	debug=CATEGORIES profile=FILE|off
  *
  * Thread: the main one.
  */
@@ -16,6 +16,7 @@ struct swarm_options {
 	char *store; /* owned; options_init puts the default: /var/lib/p2pfs for root, else
 		      * $XDG_DATA_HOME/p2pfs, else ~/.local/share/p2pfs */
 	char *cafile, *log, *debug; /* owned or NULL */
+	char *profile; /* owned or NULL; "off" is torrent.no_profile */
 	struct swarm_config swarm;
 	struct torrent_config torrent; /* its arrays are owned by this struct */
 };
@@ -29,6 +30,9 @@ int options_take(struct swarm_options *o, const char *key, const char *value, ch
  * which gives 0 or an error that ends it. */
 int options_split(const char *list, int (*take)(void *arg, const char *key, const char *value),
 	void *arg);
+/* Puts the boot profile for the torrent `what` into `config`: profile=FILE, else NAME.profile beside
+ * NAME.torrent where that is there.  Gives a string (malloc'd, or NULL) that config borrows. */
+char *options_profile(const struct swarm_options *o, const char *what, struct torrent_config *config);
 /* Loads what a command was given: a path, an http(s):// URL of a .torrent (fetched, up to
  * TORRENT_MAX_BYTES), or a magnet link whose torrent is in the store from an earlier time.
  * 0, or -errno and *ret_why (malloc'd, begins with `what`). */

@@ -65,6 +65,9 @@ struct torrent_config {
 	size_t n_peers;
 	const char *const *trackers; /* in addition to the torrent's; copied */
 	size_t n_trackers;
+	const char *profile;         /* a boot profile's file, or NULL: the torrent's, else the store's */
+	bool profile_beside;         /* it was found, not named: a bad one is warned of and passed over */
+	bool no_profile;             /* neither use one nor record one */
 	/* Called once all is there and verified, and durable (NULL: not wanted).  Thread: loop. */
 	void (*complete)(void *arg);
 	void *arg;
@@ -126,6 +129,8 @@ struct torrent_facts {
 };
 /* A recent picture (at most a second old). any */
 void torrent_facts(struct torrent *t, struct torrent_facts *ret);
+/* The boot profile that was recorded so far, as text (malloc'd); NULL when none is. any */
+char *torrent_recorded_profile(struct torrent *t);
 /* All that the status shows (cli.md), as a new JSON object. Thread: loop. */
 json_t *torrent_status(struct torrent *t);
 

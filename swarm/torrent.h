@@ -7,6 +7,7 @@
  *	torrent_verify.c  blocks that came: verified, written, recorded; the check of a store
  *	torrent_leaves.c  leaf hashes (BEP 52): asked for, taken, kept, given
  *	torrent_serve.c   what peers ask of us
+ *	torrent_profile.c what is read first: recorded, and fetched first
  *	torrent_status.c  facts for the status
  *
  * Outside the loop's thread only `have`, `zero`, `facts` (under its mutex), `recent` (likewise), the
@@ -38,6 +39,7 @@ struct http;
 struct peers;
 struct resume;
 struct store;
+struct torrent_profile;
 struct webseed;
 struct webseed_fetch;
 struct work_pool;
@@ -130,6 +132,7 @@ struct torrent {
 	bool demands_open;      /* some demanded block is asked of nobody */
 	uint64_t interactive_until;
 	struct streams streams;
+	struct torrent_profile *profile; /* owned; NULL: not wanted */
 
 	struct conn *conns;
 	unsigned n_conns, n_connecting;
@@ -198,6 +201,7 @@ void torrent_ban(struct torrent *t, uint32_t from, const char *why);
 /* torrent_ask.c */
 void ask_soon(struct torrent *t);       /* pump at the end of this turn of the loop */
 void ask_pump(struct torrent *t);
+void ask_ends_first(struct torrent *t); /* the head and the tail of the files, before anybody reads */
 void ask_hedge(struct torrent *t, uint64_t now); /* demands that are late; every FAST_TICK_MS */
 void ask_on_tick(struct torrent *t, uint64_t now);
 void ask_release(struct torrent *t, struct conn *c); /* all its requests: choked, closed */
@@ -208,6 +212,12 @@ bool ask_interactive(const struct torrent *t, uint64_t now);
 int ask_add_webseed(struct torrent *t, const char *url, const char **ret_why);
 void ask_free_webseeds(struct torrent *t);
 void ask_interest(struct torrent *t, struct conn *c);
+
+/* Is there a source with room for what nobody waits for yet? */
+bool ask_has_room(struct torrent *t, uint64_t now);
+/* Asks for block `number`, should it be missing, of who is expected to give it soonest among those with
+ * room; of a web seed for those behind it too, up to number `end`.  -EAGAIN: who could has no room. */
+int ask_early(struct torrent *t, uint32_t number, uint32_t end, uint64_t now);
 
 /* torrent_read.c */
 /* Does a waiting read need this block (or, where it cannot be verified alone, its piece)? */
@@ -249,6 +259,15 @@ void leaves_load(struct torrent *t, const uint8_t *data, size_t len);
 void serve(struct conn *c);
 void serve_on_request(struct conn *c, const struct wire_message *m); /* or a cancel */
 void serve_set_choking(void *peer, bool unchoked);
+
+/* torrent_profile.c */
+/* -errno and *ret_why (malloc'd) where the profile that was asked for is none. */
+int profile_open(struct torrent *t, const struct torrent_config *config, char **ret_why);
+void profile_close(struct torrent *t); /* after the workers ended */
+void profile_on_read(struct torrent *t, uint32_t first, uint32_t n); /* blocks; any thread */
+void profile_on_tick(struct torrent *t, uint64_t now);
+void profile_pump(struct torrent *t, uint64_t now);
+void profile_status(struct torrent *t, json_t *ret);
 
 /* torrent_status.c */
 void status_refresh(struct torrent *t, uint64_t now);

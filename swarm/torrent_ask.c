@@ -4,8 +4,9 @@
  * ask_pump runs at the end of a turn of the loop in which anything changed, and goes through, in order:
  *
  *  1. demands: blocks that a read waits for, each of the source from which it is expected soonest;
- *  2. streams: what sequential readers will read next, as far as their windows reach;
- *  3. filling: rarest first, each connection up to what its path holds.
+ *  2. a boot profile (torrent_profile.c): what is known to be read next;
+ *  3. streams: what sequential readers will read next, as far as their windows reach;
+ *  4. filling: rarest first, each connection up to what its path holds.
  *
  * A demand waits behind nothing: while reads wait, or did in the last INTERACTIVE_US, a connection's
  * fill requests are kept to what its path holds (path.h), and when the first read comes, what is
@@ -22,6 +23,7 @@
 #include "swarm/peers.h"
 #include "swarm/resume.h"
 
+#include <errno.h>
 #include <event2/event.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,7 +32,12 @@
 #define HEDGE_PERCENT 2
 #define HEDGE_FREE (64u * BLOCK_SIZE) /* hedged in any case */
 #define BULK_US (50 * US_PER_MS) /* asked for beyond what the path holds, when nobody waits */
+/* What every tool looks at first: partition tables, qcow2's header and first tables; at the end VHD's and
+ * VMDK's footers, GPT's copy. */
+#define HEAD_BYTES (128u << 10)
+#define TAIL_BYTES (64u << 10)
 #define TWICE_ASKS 4             /* the end game: a source with fewer requests open takes others' */
+#define EARLY_SLOWER 4           /* a profile's blocks: times as late as the soonest, at most */
 #define WEB_RETRY_US (2 * US_PER_S)
 #define WEB_RETRY_MAX_US (300 * US_PER_S)
 #define WEB_ASKS 4               /* = WEBSEED_MAX_FETCHES */
@@ -283,29 +290,35 @@ void ask_hedge(struct torrent *t, uint64_t now)
 	}
 }
 
-/* -- filling and streams ------------------------------------------------------------------------- */
+/* -- how much, and streams ------------------------------------------------------------------------ */
 
-static uint64_t interactive_target(const struct conn *c)
+static uint64_t interactive_target(const struct path *p)
 {
-	uint64_t rate = path_rate(&c->path);
-	return path_holds(&c->path) * 5 / 4 + rate * 2 / 1000 + 2 * BLOCK_SIZE;
+	return path_holds(p) * 5 / 4 + path_rate(p) * 2 / 1000 + 2 * BLOCK_SIZE;
 }
 
-static uint64_t bulk_target(const struct conn *c)
+static uint64_t bulk_target(const struct path *p)
 {
-	uint64_t rate = path_rate(&c->path);
-	return 2 * path_holds(&c->path) + rate * BULK_US / US_PER_S + 16 * BLOCK_SIZE;
+	return 2 * path_holds(p) + path_rate(p) * BULK_US / US_PER_S + 16 * BLOCK_SIZE;
+}
+
+/* While reads wait the next one most likely wants what a profile names next, so that may queue a little
+ * more than filling. */
+static uint64_t early_target(const struct path *p, bool interactive)
+{
+	return interactive ? interactive_target(p) * 5 / 4 : bulk_target(p);
 }
 
 void ask_trim(struct torrent *t)
 {
 	for (struct conn *c = t->conns; c; c = c->next) {
-		uint64_t target = interactive_target(c);
 		for (unsigned i = c->n_asks; i-- > 0;) {
 			struct ask *a = &c->asks[i];
 			if (a->kind != ASK_DEMAND && read_wants(t, a->piece, a->block))
 				a->kind = ASK_DEMAND;
-			if (a->kind != ASK_FILL || c->outstanding <= target)
+			uint64_t target = a->kind == ASK_FILL ? interactive_target(&c->path) :
+				a->kind == ASK_EARLY ? early_target(&c->path, true) : UINT64_MAX;
+			if (c->outstanding <= target)
 				continue;
 			uint32_t piece = a->piece, block = a->block;
 			conn_unask(c, i);
@@ -324,7 +337,7 @@ static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, uint64_t now)
 	struct source best = best_source(t, piece, i, NULL, now);
 	if (best.web)
 		ask_web(t, best.web, k, missing_run(t, k, end, WEBSEED_ASKS), false, now);
-	if (!best.conn || best.conn->outstanding >= bulk_target(best.conn))
+	if (!best.conn || best.conn->outstanding >= bulk_target(&best.conn->path))
 		return best.web;
 	ask_conn(t, best.conn, piece, i, ASK_NEAR, now);
 	struct piece *w = picker_piece(&t->picker, piece);
@@ -343,6 +356,12 @@ static void pump_stream(struct torrent *t, struct stream *s, uint64_t now)
 	to = MIN(to, s->backward && s->ahead ? s->ahead : f->offset + f->length);
 	if (from >= to)
 		return;
+	if (!t->meta->has_v2) {
+		/* Half a piece of v1 is worth nothing. */
+		uint64_t length = t->layout.piece_length;
+		from = MAX(from / length * length, f->offset);
+		to = MIN((to + length - 1) / length * length, f->offset + f->length);
+	}
 	uint32_t first, n, done = 0;
 	layout_blocks(&t->layout, from, to - from, &first, &n);
 	while (done < n && ask_near(t, s->backward ? first + n - 1 - done : first + done, first + n, now))
@@ -352,6 +371,21 @@ static void pump_stream(struct torrent *t, struct stream *s, uint64_t now)
 	else if (done && !s->backward)
 		s->ahead = layout_offset(&t->layout, (first + done) / t->layout.blocks_per_piece,
 			(first + done) % t->layout.blocks_per_piece);
+}
+
+void ask_ends_first(struct torrent *t)
+{
+	for (uint32_t i = 0; i < t->meta->n_files && 2 * i + 1 < STREAMS / 2; i++) {
+		const struct metainfo_file *f = &t->meta->files[i];
+		uint64_t head = MIN(f->length, (uint64_t)HEAD_BYTES), tail = MIN(f->length, (uint64_t)TAIL_BYTES);
+		struct stream one = {.begin = f->offset, .end = f->offset, .window = head, .file = i,
+			.used = ++t->streams.count};
+		t->streams.all[2 * i] = one;
+		one.begin = one.end = f->offset + f->length - tail;
+		one.window = tail;
+		one.used = ++t->streams.count;
+		t->streams.all[2 * i + 1] = one;
+	}
 }
 
 static void pump_streams(struct torrent *t, uint64_t now)
@@ -374,6 +408,84 @@ static bool may_fill_from(struct torrent *t, uint32_t number, uint32_t piece)
 	*sole = number;
 	return true;
 }
+
+/* -- a profile's blocks --------------------------------------------------------------------------- */
+
+static bool has_room(const struct conn *c, bool interactive)
+{
+	return c->n_asks < conn_max_asks(c) && c->outstanding < early_target(&c->path, interactive);
+}
+
+static bool web_has_room(const struct web_source *w, bool interactive, uint64_t now)
+{
+	/* One fetch is kept for demands. */
+	return web_ready(w, now) && webseed_active(w->seed) < WEB_ASKS - 1 &&
+		w->outstanding < early_target(&w->path, interactive);
+}
+
+bool ask_has_room(struct torrent *t, uint64_t now)
+{
+	bool interactive = ask_interactive(t, now), room = false;
+	for (struct conn *c = t->conns; c && !room; c = c->next)
+		room = c->state == CONN_OPEN && has_room(c, interactive);
+	for (struct web_source *w = t->web; w && !room; w = w->next)
+		room = web_has_room(w, interactive, now);
+	return room && !limiter_wait(&t->parts->down, BLOCK_SIZE, now);
+}
+
+/* The soonest of those that have room; *ret_soonest: of all that could. */
+static struct source roomy_source(struct torrent *t, uint32_t piece, uint64_t now,
+	uint64_t *ret_soonest)
+{
+	struct source best = {0};
+	bool interactive = ask_interactive(t, now);
+	*ret_soonest = UINT64_MAX;
+	for (struct conn *c = t->conns; c; c = c->next) {
+		if (!conn_may_ask(c, piece) || (c->timeouts && c->n_asks) ||
+			!may_fill_from(t, c->number, piece))
+			continue;
+		struct source s = {.conn = c, .expects = path_expects(&c->path, c->outstanding)};
+		*ret_soonest = MIN(*ret_soonest, s.expects);
+		if (has_room(c, interactive))
+			consider(t, &best, &s, piece, 0, false);
+	}
+	for (struct web_source *w = t->web; w; w = w->next) {
+		if (w->banned || now < w->retry_at || !may_fill_from(t, w->number, piece))
+			continue;
+		struct source s = {.web = w, .expects = path_expects(&w->path, w->outstanding)};
+		*ret_soonest = MIN(*ret_soonest, s.expects);
+		if (web_has_room(w, interactive, now))
+			consider(t, &best, &s, piece, 0, false);
+	}
+	return best;
+}
+
+int ask_early(struct torrent *t, uint32_t number, uint32_t end, uint64_t now)
+{
+	uint32_t bpp = t->layout.blocks_per_piece, piece = number / bpp, block = number % bpp;
+	if (picker_state(&t->picker, piece, block) != BLOCK_MISSING)
+		return 0;
+	/* A piece in work goes on, or its blocks would stay in memory for ever. */
+	if (t->picker.held >= FILL_MEMORY && !picker_piece(&t->picker, piece))
+		return -EAGAIN;
+	uint64_t soonest;
+	struct source s = roomy_source(t, piece, now, &soonest);
+	/* From somebody that slow it would come long after its turn. */
+	if (!number_of(&s) || s.expects / EARLY_SLOWER > soonest)
+		return soonest == UINT64_MAX ? 0 : -EAGAIN;
+	if (limiter_wait(&t->parts->down, BLOCK_SIZE, now))
+		return -EAGAIN;
+	if (s.conn)
+		ask_conn(t, s.conn, piece, block, ASK_EARLY, now);
+	else
+		ask_web(t, s.web, number, missing_run(t, number, end, WEBSEED_ASKS), false, now);
+	struct piece *w = picker_piece(&t->picker, piece);
+	if (w && w->leaves_state == LEAVES_UNKNOWN && !w->whole)
+		leaves_want(t, w, s.conn, now);
+	return 0;
+}
+
+/* -- filling ------------------------------------------------------------------------------------- */
 
 static bool asked_of_it(void *arg, uint32_t piece, uint32_t block)
 {
@@ -420,7 +532,7 @@ static void pump_fill(struct torrent *t, uint64_t now)
 	for (struct conn *c = t->conns; c; c = c->next) {
 		if (c->state != CONN_OPEN || c->choked || !c->has.set)
 			continue;
-		fill_from(t, c, interactive ? interactive_target(c) : bulk_target(c), now);
+		fill_from(t, c, interactive ? interactive_target(&c->path) : bulk_target(&c->path), now);
 	}
 	for (struct web_source *w = t->web; w; w = w->next)
 		fill_from_web(t, w, interactive, now);
@@ -432,6 +544,7 @@ void ask_pump(struct torrent *t)
 	if (t->stopping || t->read_only || t->complete)
 		return;
 	pump_demands(t, now);
+	profile_pump(t, now);
 	pump_streams(t, now);
 	if (t->fill && !t->disk_error)
 		pump_fill(t, now);

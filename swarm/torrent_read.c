@@ -245,6 +245,7 @@ uint64_t torrent_read(struct torrent *t, uint64_t offset, size_t len, uint64_t t
 	for (uint32_t p = r->first / bpp; p <= (r->first + r->n_blocks - 1) / bpp; p++)
 		verify_check_piece(t, p, true);
 	streams_on_read(&t->streams, layout_file_of(&t->layout, r->first / bpp), offset, len);
+	profile_on_read(t, r->first, r->n_blocks);
 	t->demands_open = true;
 	ask_trim(t);
 	ask_soon(t);
@@ -355,8 +356,10 @@ int torrent_read_stored(struct torrent *t, uint64_t offset, void *data, size_t l
 		struct suspect *s = xcalloc(1, sizeof(*s));
 		*s = (struct suspect) {t, offset, len};
 		loop_post(t->parts->loop, suspect_now, s);
-	} else if (!t->complete) {
-		tell(t, offset, len);
+		return r;
 	}
-	return r;
+	profile_on_read(t, first, n);
+	if (!t->complete)
+		tell(t, offset, len);
+	return 0;
 }

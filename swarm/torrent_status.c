@@ -281,5 +281,6 @@ json_t *torrent_status(struct torrent *t)
 	json_object_set_new(j, "peers", peers_json(t, now));
 	json_object_set_new(j, "trackers", trackers_json(t));
 	json_object_set_new(j, "web_seeds", web_json(t, now));
+	profile_status(t, j);
 	return j;
 }
