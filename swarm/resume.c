@@ -78,6 +78,7 @@ struct resume {
 	struct blocks late;  /* voided ones that came back, to be told of */
 	int late_error;
 
+	bool not_clean;    /* resume_forbid_clean */
 	bool begun;        /* this run has had something to record */
 	bool unsaved;      /* the record on disk says something else than `durable` */
 	bool save_failing; /* said so already */
@@ -402,6 +403,11 @@ void resume_drop(struct resume *r, uint32_t block)
 		schedule(r);
 }
 
+void resume_forbid_clean(struct resume *r)
+{
+	r->not_clean = true;
+}
+
 void resume_flush(struct resume *r, void (*done)(void *arg, int error), void *arg)
 {
 	GROW(r->waiters.v, r->waiters.n, r->waiters.cap);
@@ -471,7 +477,7 @@ static int close_record(struct resume *r)
 		r->written.n = 0;
 	}
 	fill_record(r, sync_error ? &none : &r->written, &record);
-	record.clean = !sync_error && take_stamps(r, &record);
+	record.clean = !sync_error && !r->not_clean && take_stamps(r, &record);
 	int save_error = save(r->store, r->l, &record, &len);
 	record_done(&record);
 	return sync_error ? sync_error : save_error;

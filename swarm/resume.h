@@ -81,6 +81,9 @@ void resume_on_writing(struct resume *r, uint32_t block);
 void resume_on_written(struct resume *r, uint32_t block, uint32_t bytes);
 /* A block is void (read back wrong): out of the record with the next save. */
 void resume_drop(struct resume *r, uint32_t block);
+/* There is more in the files than the bits tell (checking has not come to its end): the stop will be no
+ * clean one, so that the next run looks again. */
+void resume_forbid_clean(struct resume *r);
 /* Syncs and saves now; `done(arg, error)` once all that was told before is durable and recorded, or
  * with the first error; from the loop, or from resume_close. */
 void resume_flush(struct resume *r, void (*done)(void *arg, int error), void *arg);

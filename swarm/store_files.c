@@ -137,9 +137,10 @@ static int open_checked(struct files *f, uint32_t file, const char *where, enum 
 		if (mode == FILES_KEEP && size > length)
 			return fail_size(ret_why, -EEXIST, where, path, size, length);
 		if (ftruncate(fd, (off_t)length) < 0) {
+			int error = -errno;
 			CLEANUP_FREE char *why = xasprintf("cannot be made %" PRIu64 " bytes long: %s",
-				length, strerrordesc_np(errno));
-			return fail(ret_why, -errno, where, path, why);
+				length, strerrordesc_np(-error));
+			return fail(ret_why, error, where, path, why);
 		}
 	}
 	if (made || size != length)

@@ -379,6 +379,18 @@ static void test_a_clean_stop_is_told(void **state)
 	world_done(&w);
 }
 
+static void test_a_stop_amid_a_check_is_not_clean(void **state)
+{
+	struct world w;
+	world_init(&w);
+	begin(&w, NULL);
+	written(&w, 7);
+	resume_forbid_clean(w.resume);
+	assert_int_equal(stop(&w), 0);
+	CHECK_RECORD(&w, RESUME_UNCLEAN, 7);
+	world_done(&w);
+}
+
 static void test_the_next_run_takes_clean_off_the_disk_first(void **state)
 {
 	struct world w;
@@ -885,6 +897,7 @@ int main(void)
 		cmocka_unit_test(test_one_job_at_a_time),
 		cmocka_unit_test(test_blobs_are_saved_with_the_bits),
 		cmocka_unit_test(test_a_clean_stop_is_told),
+		cmocka_unit_test(test_a_stop_amid_a_check_is_not_clean),
 		cmocka_unit_test(test_the_next_run_takes_clean_off_the_disk_first),
 		cmocka_unit_test(test_a_run_that_writes_nothing_leaves_clean_alone),
 		cmocka_unit_test(test_a_touched_file_is_told),
