@@ -15,6 +15,7 @@
 #include "swarm/swarm.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -24,8 +25,8 @@
 /* But st_blocks, the bytes that are here, grows until all is: attributes are asked again after so
  * long until then.  The answer comes out of memory. */
 #define WHILE_INCOMPLETE 1.0
-/* AIO and readahead are "background" to the kernel, which lets 12 be under way and queues the rest:
- * 12 reads that wait for peers would hold up those whose bytes are here. */
+/* Readahead is "background" to the kernel, which lets 12 requests be under way and queues the rest: 12
+ * that wait for peers would hold up those whose bytes are here. */
 #define MAX_BACKGROUND 2048
 /* The block that is fetched and verified: a reader's natural buffer. */
 #define BLKSIZE 16384
@@ -34,7 +35,8 @@
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
-	/* With it, an O_DIRECT reader of a cached file could not even be killed. */
+	/* With it, an O_DIRECT reader of a cached file could not even be killed, nor a process that reads
+	 * asynchronously.  The price: io_submit waits for each read (io_uring has its threads). */
 	conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
 	/* It asks for attributes before reads; nothing can have changed. */
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
@@ -92,6 +94,10 @@ static struct fuse_entry_param entry_of(const struct fs *fs, fuse_ino_t ino)
 static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	const struct fs *fs = fuse_req_userdata(req);
+	if (strlen(name) > NAME_MAX) { /* the kernel lets longer ones by */
+		fuse_reply_err(req, ENAMETOOLONG);
+		return;
+	}
 	uint32_t ino = tree_lookup(&fs->tree, parent, name);
 	struct fuse_entry_param e = {.entry_timeout = FOR_EVER}; /* inode 0: it will never be there */
 	if (ino != TREE_NONE)
@@ -269,7 +275,7 @@ static void statfs(fuse_req_t req, fuse_ino_t ino)
 		.f_frsize = STATFS_BLOCK,
 		.f_blocks = (meta->size + STATFS_BLOCK - 1) / STATFS_BLOCK,
 		.f_files = fs->tree.n_nodes,
-		.f_namemax = 255,
+		.f_namemax = NAME_MAX,
 	};
 	fuse_reply_statfs(req, &st);
 }

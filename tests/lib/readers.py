@@ -48,6 +48,7 @@ except OSError as error:
     print(errno.errorcode[error.errno], flush=True)
 if how == "hold":
     signal.pause()
+os._exit(0)  # the interpreter's own end would take the handler away first
 """
 
 
