@@ -178,6 +178,8 @@ void torrent_free(struct torrent *t)
 	announcer_free(t->announcer);
 	ask_free_webseeds(t);
 	profile_close(t);
+	if (t->resume && t->n_claimed)
+		resume_forbid_clean(t->resume);
 	if (t->resume && resume_close(t->resume) < 0)
 		log_error("%s: the record of what is here could not be saved", t->meta->name);
 	store_close(t->store);
