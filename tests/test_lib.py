@@ -38,20 +38,20 @@ def test_libtorrent_seed_keeps_its_rate(tmp_path):
 def test_transmission_feeds_aria2_through_opentracker(tmp_path, lan):
     image = random_image(tmp_path / "image", 3 * MiB + 77)
     torrent = make_torrent(tmp_path / "0.torrent", image, version="v1")
-    with trackers.Opentracker(tmp_path, torrent.hashes, address=lan) as tracker:
+    with trackers.Opentracker(tmp_path, torrent.hashes, address=lan[0]) as tracker:
         torrent = make_torrent(tmp_path / "t.torrent", image, version="v1", trackers=[tracker.url])
-        with transmission_seed(torrent, image, tmp_path, address=lan), \
-             Aria2(torrent, tmp_path / "got", tmp_path, address=lan) as leecher:
+        with transmission_seed(torrent, image, tmp_path, address=lan[1]), \
+             Aria2(torrent, tmp_path / "got", tmp_path, address=lan[2]) as leecher:
             assert leecher.wait() == 0
             assert_same(tmp_path / "got" / "image", image)
 
 
 def test_transmission_fetches_from_libtorrent_through_python_tracker(tmp_path, lan):
     image = random_image(tmp_path / "image", 3 * MiB + 77)
-    with trackers.PythonTracker(address=lan) as tracker:
+    with trackers.PythonTracker(address=lan[0]) as tracker:
         torrent = make_torrent(tmp_path / "t.torrent", image, version="v1", trackers=[tracker.url])
-        with libtorrent_seed(torrent, image, tmp_path, address=lan), \
-             Transmission(torrent, tmp_path / "got", tmp_path, address=lan) as leecher:
+        with libtorrent_seed(torrent, image, tmp_path, address=lan[1]), \
+             Transmission(torrent, tmp_path / "got", tmp_path, address=lan[2]) as leecher:
             leecher.wait_complete()
             assert_same(tmp_path / "got" / "image", image)
         assert any(asked.get("event") == "started" for asked in tracker.asked)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.threads]
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
-    return template_image(tmp_path_factory.mktemp("image") / "template.raw", 160 * MiB, 40 * MiB)
+    return template_image(tmp_path_factory.mktemp("image") / "template.raw", 96 * MiB, 24 * MiB)
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +26,15 @@ def torrent(image):
     return create_torrent(image.with_suffix(".torrent"), image, piece_size=MiB)
 
 
+@pytest.fixture(scope="module")
+def seed(tmp_path_factory, image, torrent):
+    with libtorrent_seed(torrent, image, tmp_path_factory.mktemp("seed")) as peer:
+        yield peer
+
+
 @pytest.fixture
-def mount(tmp_path, image, torrent, stack):
+def mount(tmp_path, torrent, seed, stack):
     """Nothing of it is here but what is asked for."""
-    seed = stack.enter_context(libtorrent_seed(torrent, image, tmp_path))
     return stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
 
 
@@ -74,7 +79,7 @@ def test_qemu_img_skips_the_holes_of_a_raw_image(tmp_path, stack):
 
 @pytest.mark.parametrize("block", ["512", "4096", "1M"])
 def test_o_direct_dd(mount, image, tmp_path, block):
-    count = {"512": 700, "4096": 2000, "1M": 160}[block]
+    count = {"512": 700, "4096": 2000, "1M": 96}[block]
     run(["dd", f"if={mount.path}", f"of={tmp_path / 'copy'}", "iflag=direct", f"bs={block}", f"count={count}",
          "status=none"])
     copy = tmp_path / "copy"

@@ -45,19 +45,19 @@ def test_mount_reads_from_a_seed_that_rejects_hash_requests(tmp_path, image, ver
 @pytest.mark.parametrize("creator", [make_torrent, create_torrent], ids=["lt-creates", "p2pfs-creates"])
 def test_mount_reads_from_transmission(tmp_path, image, lan, creator):
     torrent = creator(tmp_path / "t.torrent", image, version="v1", piece_size=256 * KiB)
-    with transmission_seed(torrent, image, tmp_path, address=lan) as seed, \
-         Mount(torrent, tmp_path, f"peer={seed.peer}", address=lan) as mount:
+    with transmission_seed(torrent, image, tmp_path, address=lan[0]) as seed, \
+         Mount(torrent, tmp_path, f"peer={seed.peer}", address=lan[1]) as mount:
         assert_same(mount.path, image)
 
 
 def test_mount_reads_from_several_seeds_at_once(tmp_path, image, lan):
     torrent = make_torrent(tmp_path / "t.torrent", image, version="v1", piece_size=64 * KiB)
-    with libtorrent_seed(torrent, image, tmp_path, address=lan, name="one", up=4 * MiB) as one, \
-         libtorrent_seed(torrent, image, tmp_path, address=lan, name="two", up=4 * MiB) as two, \
-         transmission_seed(torrent, image, tmp_path, address=lan) as three, \
-         P2pfsSeed(torrent, image, tmp_path, "up=32M", address=lan) as four:
+    with libtorrent_seed(torrent, image, tmp_path, address=lan[0], name="one", up=4 * MiB) as one, \
+         libtorrent_seed(torrent, image, tmp_path, address=lan[1], name="two", up=4 * MiB) as two, \
+         transmission_seed(torrent, image, tmp_path, address=lan[2]) as three, \
+         P2pfsSeed(torrent, image, tmp_path, "up=32M", address=lan[3]) as four:
         peers = [f"peer={seed.peer}" for seed in (one, two, three, four)]
-        with Mount(torrent, tmp_path, *peers, address=lan) as mount:
+        with Mount(torrent, tmp_path, *peers, address=lan[4]) as mount:
             assert_same(mount.path, image)
             mount.wait_state("complete")
         # Both rate-limited libtorrent seeds gave a share: nobody waited for one alone.
@@ -102,11 +102,11 @@ def test_libtorrent_fetches_from_a_mount(tmp_path, image, version):
 @pytest.mark.slow
 def test_transmission_and_aria2_fetch_from_p2pfs_seed(tmp_path, image, lan):
     """transmission-daemon names no peers: the tracker does."""
-    with P2pfsTracker(tmp_path, address=lan) as tracker:
+    with P2pfsTracker(tmp_path, address=lan[0]) as tracker:
         torrent = create_torrent(tmp_path / "t.torrent", image, version="v1", trackers=[tracker.url])
-        with P2pfsSeed(torrent, image, tmp_path, address=lan), \
-             Transmission(torrent, tmp_path / "tr", tmp_path, address=lan) as one, \
-             Aria2(torrent, tmp_path / "aria", tmp_path, address=lan) as two:
+        with P2pfsSeed(torrent, image, tmp_path, address=lan[0]), \
+             Transmission(torrent, tmp_path / "tr", tmp_path, address=lan[1]) as one, \
+             Aria2(torrent, tmp_path / "aria", tmp_path, address=lan[2]) as two:
             one.wait_complete()
             assert two.wait() == 0
             assert one.status()["corruptEver"] == 0
@@ -117,11 +117,11 @@ def test_transmission_and_aria2_fetch_from_p2pfs_seed(tmp_path, image, lan):
 @pytest.mark.slow
 def test_transmission_fetches_from_a_mount(tmp_path, image, lan):
     plain = make_torrent(tmp_path / "plain.torrent", image, version="v1")
-    with Opentracker(tmp_path, plain.hashes, address=lan) as tracker:
+    with Opentracker(tmp_path, plain.hashes, address=lan[0]) as tracker:
         torrent = make_torrent(tmp_path / "t.torrent", image, version="v1", trackers=[tracker.url])
-        with libtorrent_seed(plain, image, tmp_path, address=lan) as seed, \
-             Mount(torrent, tmp_path, f"peer={seed.peer}", address=lan) as mount, \
-             Transmission(torrent, tmp_path / "got", tmp_path, address=lan) as leecher:
+        with libtorrent_seed(plain, image, tmp_path, address=lan[0]) as seed, \
+             Mount(torrent, tmp_path, f"peer={seed.peer}", address=lan[0]) as mount, \
+             Transmission(torrent, tmp_path / "got", tmp_path, address=lan[1]) as leecher:
             leecher.wait_complete()
             assert_same(tmp_path / "got" / image.name, image)
             assert mount.status()["uploaded"] > 0
