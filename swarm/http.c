@@ -321,12 +321,12 @@ static size_t curl_has_data(char *data, size_t size, size_t n, void *arg)
 		return r->received <= HTTP_MAX_REPLY ? n : 0;
 	if (first && !headers_fit(r, status))
 		return 0;
-	if (r->received > r->options.max_body) {
-		snprintf(r->why, sizeof(r->why), "a reply of more than %zu bytes", r->options.max_body);
-		return 0;
-	}
 	if (status == 206 && r->options.range_len && r->received > r->options.range_len) {
 		request_fail(r, "more bytes than asked for");
+		return 0;
+	}
+	if (r->received > r->options.max_body) {
+		snprintf(r->why, sizeof(r->why), "a reply of more than %zu bytes", r->options.max_body);
 		return 0;
 	}
 	if (!r->cb.data) {

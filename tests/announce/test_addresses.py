@@ -156,6 +156,7 @@ def silent(tmp_path):
         yield net
 
 
+@pytest.mark.threads
 def test_a_look_up_that_hangs_holds_nobody(silent, tmp_path):
     """Neither the other trackers, nor the end."""
     with HttpServer(lambda request, number: reply(peers=compact(PEER)), address=WORLD,

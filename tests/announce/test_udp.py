@@ -4,6 +4,8 @@
 import socket
 import struct
 
+import pytest
+
 from lib.drivers import HASH, HASH2, Announcer, UdpTracker, compact
 from lib.trackers import Opentracker
 from lib.wait import wait_until
@@ -181,6 +183,7 @@ def test_ipv6(tmp_path):
         answered(announcer)
 
 
+@pytest.mark.threads
 def test_a_name_is_looked_up(tmp_path):
     with UdpTracker(peers=[PEER]) as tracker:
         with Announcer(tmp_path, f"udp://localhost:{tracker.port}/announce") as announcer:

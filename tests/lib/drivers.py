@@ -105,6 +105,7 @@ class Reply:
     def __init__(self, body=b"", status=200, headers=(), *, length=True):
         self.body = body if isinstance(body, bytes) else body.encode("latin-1")
         self.status, self.headers, self.length = status, dict(headers), length
+        self.hangs = False  # after the body, until the end
 
 
 def redirect(url, status=302):
@@ -177,6 +178,8 @@ class HttpServer:
             handler.close_connection = True
         handler.end_headers()
         handler.wfile.write(reply.body)
+        if reply.hangs:
+            self.over.wait()
 
     def wait_requests(self, count):
         return wait_until(lambda: len(self.requests) >= count and self.requests,
