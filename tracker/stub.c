@@ -1,2 +1,0 @@
-#include "tracker/tracker.h"
-int cmd_tracker(int argc, char **argv) { return 1; }
