@@ -24,6 +24,8 @@ static const struct command commands[] = {
 	{"mount", cmd_mount, "show the files of a torrent as a file system"},
 	{"umount", cmd_umount, "end a mount"},
 	{"status", cmd_status, "what is here, from whom, how fast, who waits"},
+	{"wait", cmd_wait, "wait until what a boot reads, or everything, is here"},
+	{"profile", cmd_profile, "save, show or merge what boots read first"},
 	{"create", cmd_create, "make a .torrent of a file or folder"},
 	{"show", cmd_show, "tell what a .torrent or magnet link says"},
 	{"edit", cmd_edit, "change the trackers and web seeds of a .torrent"},

@@ -6,6 +6,7 @@
 #include "fs/client.h"
 
 #include "base/cleanup.h"
+#include "base/cli.h"
 #include "base/loop.h"
 #include "base/mem.h"
 #include "fs/mountpoint.h"
@@ -192,27 +193,28 @@ static int say(int fd, const char *text)
 
 static void take_json(void *arg, const char *text)
 {
-	json_t **status = arg;
-	if (!*status)
-		*status = json_loads(text, 0, NULL);
+	json_t **answer = arg;
+	if (!*answer)
+		*answer = json_loads(text, 0, NULL);
 }
 
-int client_status(const char *socket, json_t **ret)
+int client_ask(const char *socket, const char *line, json_t **ret)
 {
 	CLEANUP_CLOSE int fd = client_connect(socket);
-	json_t *status = NULL;
+	json_t *answer = NULL;
 	if (fd < 0)
 		return fd;
-	int r = say(fd, "status\n");
+	CLEANUP_FREE char *text = xasprintf("%s\n", line);
+	int r = say(fd, text);
 	if (r >= 0)
-		r = read_lines(fd, clock_us() + CLIENT_PATIENCE_MS * US_PER_MS, take_json, &status);
-	if (r >= 0 && !json_is_object(status))
+		r = read_lines(fd, clock_us() + CLIENT_PATIENCE_MS * US_PER_MS, take_json, &answer);
+	if (r >= 0 && !json_is_object(answer))
 		r = -EPROTO;
 	if (r < 0) {
-		json_decref(status);
+		json_decref(answer);
 		return r;
 	}
-	*ret = status;
+	*ret = answer;
 	return 0;
 }
 
@@ -240,4 +242,28 @@ int client_stop(const char *socket, unsigned seconds, bool *ret_lazy)
 	if (r >= 0 && process >= 0)
 		r = wait_fd(process, POLLIN, until);
 	return r;
+}
+
+/* -- for the commands -------------------------------------------------------------------------- */
+
+int client_mount(const char *command, const char *mountpoint, struct mount_entry *ret)
+{
+	CLEANUP_FREE char *path = NULL;
+	int r = mountpoint_absolute(mountpoint, &path);
+	if (r >= 0)
+		r = mount_find(path, ret);
+	if (r == -ENOENT)
+		return cli_fail(command, "%s: no p2pfs mount there", mountpoint);
+	if (r < 0)
+		return cli_fail(command, "%s: %s", mountpoint, strerror(-r));
+	return EXIT_OK;
+}
+
+int client_failed(const char *command, const struct mount_entry *mount, int r)
+{
+	if (r == -ETIMEDOUT)
+		return cli_fail(command, "%s: its daemon does not answer", mount->path);
+	if (r == -ENOTCONN || r == -ECONNREFUSED)
+		return cli_fail(command, "%s: its daemon is dead; p2pfs umount takes it away", mount->path);
+	return cli_fail(command, "%s: %s", mount->path, strerror(-r));
 }

@@ -70,6 +70,16 @@ static void print_amounts(const json_t *status)
 		format_size(number_of(status, "uploaded"), b));
 }
 
+static void print_profile(const json_t *status)
+{
+	const json_t *profile = json_object_get(status, "profile");
+	if (json_is_object(profile))
+		printf("  profile     %s%llu of %llu blocks here, by %s\n",
+			json_is_true(json_object_get(status, "boot_ready")) ? "boot-ready: " : "",
+			(unsigned long long)number_of(profile, "had"),
+			(unsigned long long)number_of(profile, "blocks"), text_of(profile, "from"));
+}
+
 static void print_reads(const json_t *status)
 {
 	const json_t *reads = json_object_get(status, "reads");
@@ -125,6 +135,7 @@ static void print_text(const json_t *status)
 	printf("%s%s\n", *why ? ": " : "", why);
 	print_hashes(status);
 	print_amounts(status);
+	print_profile(status);
 	print_reads(status);
 	print_peers(status);
 	print_sources(status, "trackers", "tracker");
@@ -140,28 +151,16 @@ static int ask(const struct mount_entry *m, json_t **ret)
 	CLEANUP_FREE char *socket = NULL;
 	int r = client_find(m, &socket);
 	if (r >= 0)
-		r = client_status(socket, ret);
-	if (r == -ETIMEDOUT)
-		return cli_fail("status", "%s: its daemon does not answer", m->path);
-	if (r == -ENOTCONN || r == -ECONNREFUSED)
-		return cli_fail("status", "%s: its daemon is dead; p2pfs umount takes it away", m->path);
-	if (r < 0)
-		return cli_fail("status", "%s: %s", m->path, strerror(-r));
-	return EXIT_OK;
+		r = client_ask(socket, "status", ret);
+	return r < 0 ? client_failed("status", m, r) : EXIT_OK;
 }
 
 static int show_one(const char *given, bool json)
 {
-	CLEANUP_FREE char *path = NULL;
 	struct mount_entry m;
 	json_t *status = NULL;
-	int r = mountpoint_absolute(given, &path);
-	if (r >= 0)
-		r = mount_find(path, &m);
-	if (r == -ENOENT)
-		return cli_fail("status", "%s: no p2pfs mount there", given);
-	if (r < 0)
-		return cli_fail("status", "%s: %s", given, strerror(-r));
+	if (client_mount("status", given, &m) != EXIT_OK)
+		return EXIT_FAILED;
 	int result = ask(&m, &status);
 	if (result == EXIT_OK && json) {
 		json_dumpf(status, stdout, JSON_COMPACT);

@@ -76,15 +76,9 @@ int cmd_umount(int argc, char **argv)
 	if (argc - optind != 1)
 		return cli_usage("umount", "needs one MOUNTPOINT, got %d", argc - optind);
 
-	CLEANUP_FREE char *path = NULL;
 	struct mount_entry m;
-	int r = mountpoint_absolute(argv[optind], &path);
-	if (r >= 0)
-		r = mount_find(path, &m);
-	if (r == -ENOENT)
-		return cli_fail("umount", "%s: no p2pfs mount there", argv[optind]);
-	if (r < 0)
-		return cli_fail("umount", "%s: %s", argv[optind], strerror(-r));
+	if (client_mount("umount", argv[optind], &m) != EXIT_OK)
+		return EXIT_FAILED;
 	int status = end_mount(&m);
 	mount_entry_done(&m);
 	return status;

@@ -56,22 +56,29 @@ static void say(struct client *client, const char *text)
 	bufferevent_write(client->bev, "\n", 1);
 }
 
+/* Takes `j`. */
+static void say_json(struct client *client, json_t *j)
+{
+	CLEANUP_FREE char *text = json_dumps(j, JSON_COMPACT);
+	json_decref(j);
+	say(client, text ? text : "{}");
+}
+
 static void on_line(struct client *client, const char *line)
 {
 	struct control *c = client->c;
 	client->answered = true;
 	if (!strcmp(line, "status")) {
-		json_t *status = c->cb.status(c->cb.arg);
-		CLEANUP_FREE char *text = json_dumps(status, JSON_COMPACT);
-		json_decref(status);
-		say(client, text ? text : "{}");
+		say_json(client, c->cb.status(c->cb.arg));
+	} else if (!strcmp(line, "profile")) {
+		say_json(client, c->cb.profile(c->cb.arg));
 	} else if (!strcmp(line, "stop")) {
 		client->stopping = true;
 		bufferevent_set_timeouts(client->bev, NULL, NULL);
 		say(client, "stopping");
 		c->cb.stop(c->cb.arg);
 	} else {
-		CLEANUP_FREE char *text = xasprintf("error: %s: not status or stop",
+		CLEANUP_FREE char *text = xasprintf("error: %s: not status, profile or stop",
 			log_quote(line, strlen(line)));
 		say(client, text);
 	}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* The control socket of a mount: ENTRY/socket, a Unix stream socket.
  *
- * A client says one line, "status" or "stop".  "status" is answered with the status as JSON on one
- * line and the connection is closed.  "stop" begins to end the mount and is answered with "stopping",
+ * A client says one line, "status", "profile" or "stop".  "status" is answered with the status as
+ * JSON on one line, "profile" with {"profile": what was recorded as text, or null}, and the connection
+ * is closed.  "stop" begins to end the mount and is answered with "stopping",
  * later "lazy" if files were held open; then the connection is closed, and soon after the daemon,
  * whose pid is the socket's (SO_PEERCRED), leaves.
  *
@@ -25,7 +26,8 @@ struct loop;
 #define CONTROL_MAX_CLIENTS 32
 
 struct control_callbacks {
-	json_t *(*status)(void *arg); /* a new object */
+	json_t *(*status)(void *arg);  /* a new object */
+	json_t *(*profile)(void *arg); /* likewise */
 	void (*stop)(void *arg);
 	void *arg;
 };

@@ -113,6 +113,13 @@ static json_t *on_status(void *arg)
 	return status;
 }
 
+static json_t *on_profile(void *arg)
+{
+	struct server *s = arg;
+	CLEANUP_FREE char *text = torrent_recorded_profile(s->torrent);
+	return json_pack("{s:s?}", "profile", text);
+}
+
 static void on_stop(void *arg)
 {
 	struct server *s = arg;
@@ -292,7 +299,12 @@ static enum serve_fault open_all(struct server *s, char **ret_why)
 	s->fs.arg = s;
 
 	const char *entry = torrent_entry(s->torrent);
-	const struct control_callbacks cb = {.status = on_status, .stop = on_stop, .arg = s};
+	const struct control_callbacks cb = {
+		.status = on_status,
+		.profile = on_profile,
+		.stop = on_stop,
+		.arg = s,
+	};
 	r = control_new(swarm_loop(s->swarm), entry, &cb, &s->control);
 	if (r < 0)
 		return failed(ret_why, xasprintf("%s/socket: %s", entry, strerror(-r)));

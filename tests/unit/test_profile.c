@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Boot profiles: the text, what is refused and why, limits, merging against a model of bytes. */
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "base/cleanup.h"
 #include "base/limits.h"
