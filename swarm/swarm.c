@@ -146,6 +146,7 @@ int swarm_new(const struct swarm_config *config, struct swarm **ret, char **ret_
 		*ret_why = xasprintf("HTTP client: %s", strerror(-r));
 		goto fail;
 	}
+	http_set_cafile(s->parts.http, config->http_cafile);
 	r = listener_open(base, &config->listen, on_accepted, s, &s->listener, ret_why);
 	if (r < 0)
 		goto fail;
