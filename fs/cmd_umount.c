@@ -35,13 +35,16 @@ static void say(const struct mount_entry *m, const char *what)
 /* The daemon did not do it. */
 static int go_around(const struct mount_entry *m)
 {
-	int r = mountpoint_unmount(m->path, false);
+	enum mount_place place = mount_place(m);
+	if (place == MOUNT_COVERED)
+		return cli_fail("umount", "%s: another mount lies upon it", m->path);
+	int r = place == MOUNT_ON_TOP ? mountpoint_unmount(m->path, false) : 0;
 	if (r == -EBUSY) {
 		r = mountpoint_unmount(m->path, true);
 		if (r >= 0)
 			say(m, "files are still open: detached; it ends when they are closed");
 	}
-	if (r < 0 && mount_is_there(m))
+	if (r < 0 && mount_place(m) != MOUNT_GONE)
 		return cli_fail("umount", "%s: %s", m->path, strerror(-r));
 	return EXIT_OK;
 }
@@ -59,7 +62,7 @@ static int end_mount(const struct mount_entry *m)
 		say(m, "its daemon does not answer; going around it");
 	else if (r < 0 && r != -ENOTCONN && r != -ECONNREFUSED && r != -ENOENT)
 		say(m, strerror(-r));
-	return r >= 0 && !mount_is_there(m) ? EXIT_OK : go_around(m);
+	return r >= 0 && mount_place(m) == MOUNT_GONE ? EXIT_OK : go_around(m);
 }
 
 int cmd_umount(int argc, char **argv)

@@ -40,7 +40,7 @@ static char *unescape(const char *text)
 }
 
 /* "36 35 98:0 /root /path options [tags ...] - type source super-options" */
-static bool parse_line(char *line, struct mount_entry *ret)
+static bool parse_line(char *line, struct mount_entry *ret, bool *ret_ours)
 {
 	char *save = NULL, *field[6];
 	for (int i = 0; i < 6; i++) {
@@ -55,9 +55,10 @@ static bool parse_line(char *line, struct mount_entry *ret)
 	char *type = tag ? strtok_r(NULL, " \n", &save) : NULL;
 	char *source = type ? strtok_r(NULL, " \n", &save) : NULL;
 	char *super = source ? strtok_r(NULL, " \n", &save) : NULL;
-	if (!super || strcmp(type, MOUNT_TYPE))
+	if (!super)
 		return false;
 	const char *user = strstr(super, "user_id=");
+	*ret_ours = !strcmp(type, MOUNT_TYPE);
 	*ret = (struct mount_entry){
 		.path = unescape(field[4]),
 		.source = unescape(source),
@@ -67,24 +68,48 @@ static bool parse_line(char *line, struct mount_entry *ret)
 	return true;
 }
 
-int mount_entries(struct mount_entry **ret, size_t *ret_n)
+/* Calls fn for each mount; fn takes the entry. */
+static int each_mount(void (*fn)(void *arg, struct mount_entry *e, bool ours), void *arg)
 {
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	if (!f)
 		return -errno;
-	struct mount_entry *entries = NULL;
-	size_t n = 0, cap = 0, size = 0;
+	size_t size = 0;
 	CLEANUP_FREE char *line = NULL;
 	while (getline(&line, &size, f) > 0) {
 		struct mount_entry e;
-		if (!parse_line(line, &e))
-			continue;
-		GROW(entries, n, cap);
-		entries[n++] = e;
+		bool ours;
+		if (parse_line(line, &e, &ours))
+			fn(arg, &e, ours);
 	}
 	fclose(f);
-	*ret = entries;
-	*ret_n = n;
+	return 0;
+}
+
+struct entries {
+	struct mount_entry *entries;
+	size_t n, cap;
+};
+
+static void collect(void *arg, struct mount_entry *e, bool ours)
+{
+	struct entries *l = arg;
+	if (!ours) {
+		mount_entry_done(e);
+		return;
+	}
+	GROW(l->entries, l->n, l->cap);
+	l->entries[l->n++] = *e;
+}
+
+int mount_entries(struct mount_entry **ret, size_t *ret_n)
+{
+	struct entries l = {0};
+	int r = each_mount(collect, &l);
+	if (r < 0)
+		return r;
+	*ret = l.entries;
+	*ret_n = l.n;
 	return 0;
 }
 
@@ -121,18 +146,28 @@ int mount_find(const char *path, struct mount_entry *ret)
 	return r;
 }
 
-bool mount_is_there(const struct mount_entry *e)
+struct placing {
+	const struct mount_entry *wanted;
+	enum mount_place place;
+};
+
+static void see_place(void *arg, struct mount_entry *e, bool ours)
 {
-	struct mount_entry *entries;
-	size_t n;
-	bool found = false;
-	if (mount_entries(&entries, &n) < 0)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		found |= entries[i].major == e->major && entries[i].minor == e->minor &&
-			!strcmp(entries[i].path, e->path);
-	mount_entries_free(entries, n);
-	return found;
+	struct placing *p = arg;
+	if (!strcmp(e->path, p->wanted->path)) {
+		if (ours && e->major == p->wanted->major && e->minor == p->wanted->minor)
+			p->place = MOUNT_ON_TOP;
+		else if (p->place == MOUNT_ON_TOP)
+			p->place = MOUNT_COVERED;
+	}
+	mount_entry_done(e);
+}
+
+enum mount_place mount_place(const struct mount_entry *e)
+{
+	struct placing p = {.wanted = e, .place = MOUNT_GONE};
+	each_mount(see_place, &p);
+	return p.place;
 }
 
 /* -- paths ------------------------------------------------------------------------------------- */

@@ -31,8 +31,9 @@ void mount_entries_free(struct mount_entry *entries, size_t n);
 /* The mount of our type that is at the top of `path`: 0, -ENOENT. */
 int mount_find(const char *path, struct mount_entry *ret);
 void mount_entry_done(struct mount_entry *e);
-/* Is that mount (by device) still there, at its path? */
-bool mount_is_there(const struct mount_entry *e);
+/* Is that mount (by device) still there, at its path, and does another lie upon it? */
+enum mount_place { MOUNT_GONE, MOUNT_COVERED, MOUNT_ON_TOP };
+enum mount_place mount_place(const struct mount_entry *e);
 
 /* `path` made absolute, without symbolic links, and without looking at its last part, which may be
  * a mount whose daemon is dead.  Malloc'd; -errno. */

@@ -514,16 +514,19 @@ static void unmount_all(struct server *s)
 {
 	const struct timespec pause = {0, UNMOUNT_RETRY_MS * 1000000};
 	uint64_t until = clock_us() + STOP_BUSY_MS * US_PER_MS;
-	int r;
 	for (;;) {
-		if (s->mounted.minor && !mount_is_there(&s->mounted))
-			break; /* somebody else was faster; what is there now is not ours */
-		r = mountpoint_unmount(s->mounted.path, false);
+		enum mount_place place =
+			s->mounted.minor ? mount_place(&s->mounted) : MOUNT_ON_TOP;
+		if (place == MOUNT_COVERED)
+			log_warn("%s: another mount lies upon it: left there", s->mounted.path);
+		if (place != MOUNT_ON_TOP)
+			break; /* what is on top is not ours to unmount */
+		int r = mountpoint_unmount(s->mounted.path, false);
 		if (r != -EBUSY)
 			break;
 		if (clock_us() >= until) {
 			log_warn("%s: files are still open: detached", s->mounted.path);
-			r = mountpoint_unmount(s->mounted.path, true);
+			mountpoint_unmount(s->mounted.path, true);
 			s->lazy = true;
 			break;
 		}
