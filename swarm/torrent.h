@@ -123,6 +123,7 @@ struct torrent {
 	struct bits claimed;    /* pieces that the store may hold, not checked yet; NULL words: none */
 	uint32_t n_claimed, checking; /* left; jobs under way */
 	uint32_t check_from;
+	bool was_empty;         /* the store held no byte when it was opened */
 	bool check_all;         /* in the background; else on touch only */
 	bool hashed;            /* nothing is believed from before this process */
 
@@ -240,6 +241,8 @@ void verify_suspect(struct torrent *t, uint64_t offset, size_t len); /* the stor
 void verify_retry_disk(struct torrent *t, uint64_t now);
 void verify_on_lost(void *arg, const struct bits *lost, int error);
 void verify_zeros(struct torrent *t);
+/* Does the store read as zeros there without anything being written: is it a hole? */
+bool verify_hole(const struct torrent *t, uint64_t offset, size_t len);
 
 /* torrent_leaves.c */
 /* Can blocks of this piece be verified alone, once its leaves are known? */

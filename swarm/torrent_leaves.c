@@ -229,7 +229,8 @@ void leaves_set(struct torrent *t, struct piece *w, const uint8_t *leaves)
 			continue;
 		uint32_t len = layout_block_len(&t->layout, piece, i);
 		verify_zero_leaf(len, zero);
-		if (memcmp(zero, w->leaves + (size_t)SHA256_LEN * i, SHA256_LEN))
+		if (memcmp(zero, w->leaves + (size_t)SHA256_LEN * i, SHA256_LEN) ||
+			!verify_hole(t, layout_offset(&t->layout, piece, i), len))
 			continue;
 		/* Known zeros now: a hole already. */
 		w->jobs++; /* cancelling must not free the piece under us */
@@ -291,8 +292,10 @@ void leaves_load(struct torrent *t, const uint8_t *data, size_t len)
 		w->leaves_state = LEAVES_KNOWN;
 		for (uint32_t i = 0; i < n; i++) {
 			uint8_t zero[SHA256_LEN];
-			verify_zero_leaf(layout_block_len(&t->layout, piece, i), zero);
-			if (!memcmp(zero, hashes + (size_t)SHA256_LEN * i, SHA256_LEN)) {
+			uint32_t block_len = layout_block_len(&t->layout, piece, i);
+			verify_zero_leaf(block_len, zero);
+			if (!memcmp(zero, hashes + (size_t)SHA256_LEN * i, SHA256_LEN) &&
+				verify_hole(t, layout_offset(&t->layout, piece, i), block_len)) {
 				bits_set(&t->zero, block_number(t, piece, i));
 				picker_found(&t->picker, piece, i);
 			}

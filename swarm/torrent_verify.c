@@ -453,12 +453,39 @@ void verify_suspect(struct torrent *t, uint64_t offset, size_t len)
 
 /* -- what a store holds ------------------------------------------------------------------------- */
 
+bool verify_hole(const struct torrent *t, uint64_t offset, size_t len)
+{
+	if (t->was_empty)
+		return true; /* and since then only what is not zeros was written */
+	struct store_part p = store_parts(t->meta, offset, len);
+	while (store_part_next(t->meta, &p)) {
+		if (p.file == STORE_PADDING)
+			continue;
+		int fd = t->store->ops->fd(t->store, p.file);
+		off_t at = fd < 0 ? 0 : lseek(fd, (off_t)p.at, SEEK_DATA);
+		if (fd < 0 || (at < 0 && errno != ENXIO) ||
+			(at >= 0 && (uint64_t)at < p.at + p.len))
+			return false;
+	}
+	return true;
+}
+
+/* Is there anything but hole where the piece lies? */
+static bool has_data(const struct torrent *t, uint32_t piece)
+{
+	return !verify_hole(t, layout_offset(&t->layout, piece, 0),
+		layout_piece_len(&t->layout, piece));
+}
+
+/* What must be zeros is there already where the store has a hole.  It may have something else: a file
+ * that lay where `get` was told to put its own, or one that somebody wrote to. */
 void verify_zeros(struct torrent *t)
 {
 	if (t->where == TORRENT_IN_PLACE)
 		return; /* there the file decides */
+	t->was_empty = t->store->ops->used(t->store) == 0;
 	for (uint32_t piece = 0; piece < t->layout.n_pieces; piece++) {
-		if (!verify_is_zero(&t->layout, piece))
+		if (!verify_is_zero(&t->layout, piece) || has_data(t, piece))
 			continue;
 		uint32_t n = layout_piece_blocks(&t->layout, piece);
 		for (uint32_t i = 0; i < n; i++) {
@@ -467,23 +494,6 @@ void verify_zeros(struct torrent *t)
 		}
 		t->zero_bytes += layout_piece_len(&t->layout, piece);
 	}
-}
-
-/* Is there anything but hole where the piece lies? */
-static bool has_data(struct torrent *t, uint32_t piece)
-{
-	struct store_part p = store_parts(t->meta, layout_offset(&t->layout, piece, 0),
-		layout_piece_len(&t->layout, piece));
-	while (store_part_next(t->meta, &p)) {
-		if (p.file == STORE_PADDING)
-			continue;
-		int fd = t->store->ops->fd(t->store, p.file);
-		off_t at = fd < 0 ? 0 : lseek(fd, (off_t)p.at, SEEK_DATA);
-		if (fd < 0 || (at < 0 && errno != ENXIO) ||
-			(at >= 0 && (uint64_t)at < p.at + p.len))
-			return true;
-	}
-	return false;
 }
 
 static void claim(struct torrent *t, uint32_t piece)
