@@ -133,7 +133,7 @@ enum resume_trust resume_load(struct store *store, const struct layout *l, struc
 	if (r == 0)
 		r = record_decode(data, len, l, ret_record, &why);
 	else if (r == -ENOENT)
-		why = "there is none";
+		why = "it has no record";
 	else
 		why = strerrordesc_np(-r);
 	*ret_why = why;

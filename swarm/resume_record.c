@@ -112,31 +112,31 @@ static const char *check(struct cursor *c, size_t len, const struct layout *l, b
 	const uint8_t *data = c->p;
 
 	if (len < HEADER_LEN + CRC_LEN)
-		return "shorter than any record";
+		return "its record is shorter than any";
 	if (memcmp(cursor_take(c, MAGIC_LEN), MAGIC, MAGIC_LEN) != 0)
-		return "not a record";
+		return "its record is not one";
 	if (cursor_u32(c) != VERSION)
-		return "of another version of p2pfs";
+		return "its record is of another version of p2pfs";
 	struct cursor tail = cursor_on(data + len - CRC_LEN, CRC_LEN);
 	if (crc32c(0, data, len - CRC_LEN) != cursor_u32(&tail))
-		return "damaged (its checksum differs)";
+		return "its record is damaged (the checksum differs)";
 	uint32_t flags = cursor_u32(c);
 	if (flags & ~FLAG_CLEAN)
-		return "unknown flags";
+		return "its record has unknown flags";
 	bool clean = flags & FLAG_CLEAN;
 	if (memcmp(cursor_take(c, SHA1_LEN), m->has_v1 ? m->hash_v1 : none, SHA1_LEN) != 0 ||
 		memcmp(cursor_take(c, SHA256_LEN), m->has_v2 ? m->hash_v2 : none, SHA256_LEN) != 0)
-		return "of another torrent";
+		return "its record is of another torrent";
 	if (cursor_u64(c) != m->space || cursor_u32(c) != l->piece_length ||
 		cursor_u32(c) != l->n_blocks || cursor_u32(c) != m->n_files)
-		return "other sizes than the torrent's";
+		return "its record has other sizes";
 	if (cursor_u32(c) != (clean ? m->n_files : 0))
-		return "stamps are missing";
+		return "its record has not a stamp for each file";
 	uint64_t extra_len = cursor_u64(c);
 	if (extra_len > RECORD_MAX_EXTRA)
-		return "too long";
+		return "its record is too long";
 	if (len != record_len(l, clean, (size_t)extra_len))
-		return "of the wrong length";
+		return "its record is of the wrong length";
 	*ret_clean = clean;
 	*ret_extra_len = (size_t)extra_len;
 	return NULL;
@@ -162,7 +162,7 @@ int record_decode(const void *data, size_t len, const struct layout *l, struct r
 	if (n) {
 		r.stamps = malloc(n * sizeof(*r.stamps));
 		if (!r.stamps)
-			return bad(&r, "out of memory", ret_why);
+			return bad(&r, "its record does not fit into memory", ret_why);
 	}
 	for (uint32_t i = 0; i < n; i++)
 		for (unsigned k = 0; k < 3; k++)
@@ -170,11 +170,11 @@ int record_decode(const void *data, size_t len, const struct layout *l, struct r
 	bits_init(&r.have, l->n_blocks);
 	const uint8_t *bits = cursor_take(&c, bits_wire_len(l->n_blocks));
 	if (l->n_blocks && !bits_from_wire(&r.have, bits))
-		return bad(&r, "bits for blocks that are not", ret_why);
+		return bad(&r, "its record has bits for blocks that are not", ret_why);
 	if (r.extra_len) {
 		r.extra = malloc(r.extra_len);
 		if (!r.extra)
-			return bad(&r, "out of memory", ret_why);
+			return bad(&r, "its record does not fit into memory", ret_why);
 		memcpy(r.extra, cursor_take(&c, r.extra_len), r.extra_len);
 	}
 	*ret = r;

@@ -214,7 +214,7 @@ static void test_a_bad_record_is_no_trust(void **state)
 	world_init(&w);
 	assert_int_equal(w.store->ops->save_record(w.store, "nonsense", 8), 0);
 	assert_int_equal(resume_load(w.store, &w.f.layout, &r, &why), RESUME_NONE);
-	assert_string_equal(why, "shorter than any record");
+	assert_string_equal(why, "its record is shorter than any");
 	assert_int_equal(r.have.set, 0);
 	record_done(&r);
 	world_done(&w);

@@ -197,7 +197,7 @@ static void test_every_field_is_checked(void **state)
 		size_t at, n;
 		const char *words;
 	} fields[] = {
-		{0, 8, "not a record"},
+		{0, 8, "is not one"},
 		{8, 4, "another version"},
 		{12, 4, "unknown flags"},
 		{16, 20, "another torrent"},
@@ -206,7 +206,7 @@ static void test_every_field_is_checked(void **state)
 		{76, 4, "other sizes"},
 		{80, 4, "other sizes"},
 		{84, 4, "other sizes"},
-		{88, 4, "stamps"},
+		{88, 4, "a stamp for each"},
 	};
 	struct fixture f;
 	size_t len;
