@@ -126,7 +126,7 @@ static int run(struct mounting *m)
 		if (r < 0)
 			return fail(m, SERVE_FAILED, xasprintf("log: %s: %s", o->log, strerror(-r)));
 	}
-	int role = daemon_fork(&m->daemon, m->foreground, status_of(m, SERVE_INTERRUPTED),
+	int role = daemon_fork(&m->daemon, m->foreground || m->request.fake, status_of(m, SERVE_INTERRUPTED),
 		status_of(m, SERVE_INTERNAL), &status);
 	if (role < 0)
 		return fail(m, SERVE_SYSTEM, xasprintf("fork: %s", strerror(-role)));
@@ -277,7 +277,6 @@ int mount_helper(int argc, char **argv)
 {
 	struct mounting m;
 	mounting_init(&m, true);
-	m.foreground = false;
 	int status = helper_main(&m, argc, argv);
 	mount_options_done(&m.options);
 	return status;
