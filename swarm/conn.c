@@ -27,6 +27,13 @@
 #define READS_PER_TURN 8         /* then the other connections have theirs */
 #define DEFAULT_REQQ 250u        /* of a peer that tells none: what libtorrent and transmission take */
 #define MAX_ASKS 1000u           /* 16 MiB under way from one peer */
+/* Answers that a peer asks for and does not read: blocks wait elsewhere, what is here is rejects,
+ * hashes, metadata and haves (all of a very large torrent's at once are less). */
+#define MAX_UNSENT (8u << 20)
+/* After a refusal the peer is asked nothing for so long, doubling with each round of them: else a peer
+ * that refuses all would be asked as fast as the network goes. */
+#define REFUSED_US (10 * US_PER_MS)
+#define REFUSED_DOUBLINGS 9u /* 5 s */
 
 /* -- life ------------------------------------------------------------------------------------- */
 
@@ -290,9 +297,14 @@ void conn_set_choking(struct conn *c, bool choking)
 	conn_send(c);
 }
 
+bool conn_refuses(const struct conn *c)
+{
+	return c->refusals && clock_us() < c->refused_until;
+}
+
 bool conn_may_ask(const struct conn *c, uint32_t piece)
 {
-	if (c->state != CONN_OPEN || !bits_get(&c->has, piece))
+	if (c->state != CONN_OPEN || !bits_get(&c->has, piece) || conn_refuses(c))
 		return false;
 	for (unsigned i = 0; c->choked && i < c->n_allowed_fast; i++) {
 		if (c->allowed_fast[i] == piece)
@@ -376,6 +388,16 @@ static bool take_bitfield(struct conn *c, const struct wire_message *m)
 	return true;
 }
 
+/* A request of ours was refused, and not because the peer chokes us. */
+static void on_refusal(struct conn *c)
+{
+	uint64_t now = clock_us();
+	if (now < c->refused_until)
+		return; /* asked before the last one: the same round */
+	c->refused_until = now + (REFUSED_US << MIN(c->refusals, REFUSED_DOUBLINGS));
+	c->refusals++;
+}
+
 /* Keeps c's own fields; false when the message is at fault or needs no one else. */
 static bool take_message(struct conn *c, const struct wire_message *m)
 {
@@ -430,6 +452,9 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 		/* Asks for nothing: one that names no real block is as good as none. */
 		if (!in_piece(c, m))
 			return false;
+		if (m->type == WIRE_REJECT && !c->choked &&
+			conn_find_ask(c, m->piece, m->begin / BLOCK_SIZE) < c->n_asks)
+			on_refusal(c);
 		break;
 	case WIRE_SUGGEST:
 	case WIRE_ALLOWED_FAST:
@@ -481,6 +506,8 @@ static void end_block(struct conn *c)
 		conn_drop_ask(c, i);
 		path_on_delivered(&c->path, &ask.mark, len, now);
 		c->timeouts = 0;
+		if (c->refusals)
+			c->refusals--;
 	}
 	c->env->ops->block(c, piece, block, data, asked ? &ask : NULL);
 }
@@ -577,6 +604,10 @@ static bool read_some(struct conn *c)
 {
 	uint8_t *scratch = c->env->scratch;
 	size_t before = c->in.len;
+	if (c->out.len > MAX_UNSENT) {
+		conn_fault(c, "it asks and does not read: %zu bytes wait for it", c->out.len);
+		return false;
+	}
 	if (before)
 		memcpy(scratch, buf_bytes(&c->in), before);
 	struct iovec iov[2] = {

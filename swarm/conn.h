@@ -115,7 +115,7 @@ struct conn {
 	struct ask *asks; /* owned; oldest first */
 	unsigned n_asks, cap_asks;
 	uint64_t outstanding;    /* their bytes */
-	unsigned refusals;       /* requests that it refused, less the blocks that it gave since */
+	unsigned refusals;       /* rounds of refused requests, less the blocks that came since */
 	uint64_t refused_until;  /* nothing is asked before */
 	unsigned hash_rejects;   /* how often it refused leaf hashes */
 	unsigned hash_asks;      /* hash requests under way */
@@ -170,6 +170,8 @@ unsigned conn_find_ask(const struct conn *c, uint32_t piece, uint32_t block);
 void conn_drop_ask(struct conn *c, unsigned i); /* off the list, nothing sent */
 void conn_set_interested(struct conn *c, bool interested);
 void conn_set_choking(struct conn *c, bool choking);
+/* Has it refused requests lately, so that it should be left alone for a moment? */
+bool conn_refuses(const struct conn *c);
 /* May this piece be asked for now (unchoked, or allowed fast), and does the peer have it? */
 bool conn_may_ask(const struct conn *c, uint32_t piece);
 /* How many requests the peer takes at once. */

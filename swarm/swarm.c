@@ -45,6 +45,20 @@ static void forget_nameless(struct swarm *s, struct conn *c)
 	}
 }
 
+/* A peer says its handshake at once; so it is not the new one that goes when too many say nothing. */
+static void drop_oldest_nameless(struct swarm *s)
+{
+	unsigned oldest = 0;
+	for (unsigned i = 1; i < s->n_nameless; i++) {
+		if (s->nameless[i]->since < s->nameless[oldest]->since)
+			oldest = i;
+	}
+	struct conn *c = s->nameless[oldest];
+	log_debug(LOG_PEER, "%s: no handshake yet, and others wait", c->name);
+	forget_nameless(s, c);
+	conn_free(c);
+}
+
 static bool on_shake(struct conn *c, const struct wire_handshake *h)
 {
 	struct swarm *s = c->env->owner;
@@ -83,10 +97,12 @@ static const struct conn_ops conn_ops = {
 static void on_accepted(void *arg, int fd, const struct addr *peer)
 {
 	struct swarm *s = arg;
-	if (s->n_nameless == MAX_NAMELESS || s->stopping) {
+	if (s->stopping) {
 		close(fd);
 		return;
 	}
+	if (s->n_nameless == MAX_NAMELESS)
+		drop_oldest_nameless(s);
 	s->nameless[s->n_nameless++] = conn_accept(&s->parts.env, fd, peer);
 }
 

@@ -530,7 +530,7 @@ static void pump_fill(struct torrent *t, uint64_t now)
 {
 	bool interactive = ask_interactive(t, now);
 	for (struct conn *c = t->conns; c; c = c->next) {
-		if (c->state != CONN_OPEN || c->choked || !c->has.set)
+		if (c->state != CONN_OPEN || c->choked || !c->has.set || conn_refuses(c))
 			continue;
 		fill_from(t, c, interactive ? interactive_target(&c->path) : bulk_target(&c->path), now);
 	}
