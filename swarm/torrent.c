@@ -310,6 +310,7 @@ void torrent_start(struct torrent *t)
 		announcer_set_hungry(t->announcer, true);
 	}
 	connect_more(t, clock_us());
+	ask_ends_first(t);
 	verify_check_more(t);
 	torrent_check_complete(t);
 	ask_soon(t);

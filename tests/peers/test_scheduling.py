@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""What makes cold reads fast, rule by rule, on scripted peers that tell what they were asked, and when."""
+
+import os
+import random
+
+import pytest
+
+from lib.mounts import Mount
+from lib.peer import Peer
+from lib.torrents import KiB, MiB, make_torrent, random_image
+from lib.wait import wait_until
+
+BLOCK = 16 * KiB
+
+
+def read(mount, offset, length):
+    fd = os.open(mount.path, os.O_RDONLY)
+    try:
+        return os.pread(fd, length, offset)
+    finally:
+        os.close(fd)
+
+
+def sparse_image(path, size, data):
+    """Zeros but for random bytes at data: [(offset, length)]."""
+    rng = random.Random(5)
+    with open(path, "wb") as out:
+        out.truncate(size)
+        for offset, length in data:
+            out.seek(offset)
+            out.write(rng.randbytes(length))
+    return path
+
+
+def settled(seed):
+    """Waits until what a mount fetches unasked, 128 KiB at the head and 64 KiB at the tail, has come."""
+    wait_until(lambda: seed.blocks_sent >= 12, "the head and the tail")
+
+
+def test_head_and_tail_come_before_anybody_reads(tmp_path, stack):
+    image = random_image(tmp_path / "image", 8 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    wait_until(lambda: {(0, 0), (7, MiB - BLOCK)} <= seed.blocks_asked(), "first and last block")
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+def test_a_cold_read_fetches_its_block_and_no_more(tmp_path, stack, version):
+    image = random_image(tmp_path / "image", 32 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version=version, piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    data = image.read_bytes()
+    settled(seed)
+    before = len(seed.asked)
+    rng = random.Random(1)
+    offsets = [piece * MiB + rng.randrange(64) * BLOCK for piece in rng.sample(range(1, 31), 20)]
+    for offset in offsets:
+        assert read(mount, offset, 4 * KiB) == data[offset:offset + 4 * KiB]
+    assert [(a.piece * MiB + a.begin) for a in seed.asked[before:]] == offsets
+    assert len(seed.hash_asked) >= 20
+
+
+def test_leaf_hashes_are_asked_for_with_the_block(tmp_path, stack):
+    image = random_image(tmp_path / "image", 4 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="v2", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", latency=0.3))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    settled(seed)
+    hashes, blocks = len(seed.hash_asked), len(seed.asked)
+    read(mount, 2 * MiB, 4 * KiB)
+    # The answer takes 0.3 s: both were asked for before either came.
+    assert abs(seed.hash_asked[hashes][0] - seed.asked[blocks].time) < 0.3
+
+
+def test_a_sequential_reader_is_read_ahead_for(tmp_path, stack):
+    image = random_image(tmp_path / "image", 16 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    for offset in range(4 * MiB, 6 * MiB, 64 * KiB):
+        read(mount, offset, 64 * KiB)
+    wait_until(lambda: (7, 0) in seed.blocks_asked(), "a block 1 MiB ahead of the reader")
+    assert (12, 0) not in seed.blocks_asked()
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "hybrid"])
+def test_pieces_of_zeros_are_not_asked_for(tmp_path, stack, version):
+    image = sparse_image(tmp_path / "image", 16 * MiB, [(3 * MiB + 5000, 100 * KiB), (9 * MiB, MiB)])
+    torrent = make_torrent(tmp_path / "t", image, version=version, piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}"))
+    mount.wait_state("complete")
+    assert mount.path.read_bytes() == image.read_bytes()
+    assert {piece for piece, _ in seed.blocks_asked()} == {3, 9}
+    assert mount.status()["zero"] >= 14 * MiB
+
+
+def test_blocks_of_zeros_are_not_asked_for_once_their_hashes_are_known(tmp_path, stack):
+    image = sparse_image(tmp_path / "image", 4 * MiB, [(2 * MiB + 5 * BLOCK, BLOCK)])
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    data = image.read_bytes()
+    assert read(mount, 2 * MiB + 5 * BLOCK, 512) == data[2 * MiB + 5 * BLOCK:][:512]
+    assert mount.path.read_bytes() == data
+    assert seed.blocks_asked() == {(2, 5 * BLOCK)}
+
+
+def test_what_a_demand_would_wait_behind_is_cancelled(tmp_path, stack):
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", rate=2 * MiB, latency=0.1))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}"))
+    wait_until(lambda: mount.status()["downloaded"] > 2 * MiB, "filling at full rate")
+    asked = seed.blocks_asked()
+    piece = next(p for p in range(63, 0, -1) if not any(a == p for a, _ in asked))
+    offset = piece * MiB + 3 * BLOCK
+    expected = image.read_bytes()[offset:offset + 4 * KiB]
+    assert not seed.cancelled
+    assert read(mount, offset, 4 * KiB) == expected
+    assert seed.cancelled
+    assert (piece, 3 * BLOCK) not in {(c.piece, c.begin) for c in seed.cancelled}
+    # All that was cancelled comes in the end.
+    read(mount, seed.cancelled[0].piece * MiB + seed.cancelled[0].begin, 4 * KiB)
+
+
+def test_a_late_block_is_asked_of_a_second_peer_and_the_loser_is_cancelled(tmp_path, stack):
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    one = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    two = stack.enter_context(Peer(torrent, image, address="127.0.0.3"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={one.peer}", f"peer={two.peer}", "fill=off"))
+    data = image.read_bytes()
+    wait_until(lambda: len(mount.status()["peers"]) == 2, "both peers")
+    pieces = iter(random.Random(2).sample(range(1, 63), 62))
+    for _ in range(10):  # so that both have been measured
+        offset = next(pieces) * MiB
+        assert read(mount, offset, 4 * KiB) == data[offset:offset + 4 * KiB]
+    # The one that was asked last is the one from which an answer is expected soonest.
+    loser, winner = (one, two) if one.asked[-1].time > two.asked[-1].time else (two, one)
+    loser.stall_after = loser.blocks_sent
+    for _ in range(40):
+        offset = next(pieces) * MiB
+        assert read(mount, offset, 4 * KiB) == data[offset:offset + 4 * KiB]
+        if loser.cancelled:
+            break
+    lost = loser.cancelled[0]
+    assert (lost.piece, lost.begin) in winner.blocks_asked()
+    assert mount.status()["reads"]["hedged"] > 0
