@@ -117,6 +117,7 @@ tidy:  ## clang-tidy
 install: all  ## into DESTDIR/PREFIX, with the mount helpers in SBINDIR
 	install -D -m 755 $(PROGRAM) $(DESTDIR)$(PREFIX)/bin/p2pfs
 	install -d $(DESTDIR)$(SBINDIR) $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man8
+	for page in man/*.[18]; do install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/ || exit 1; done
 	ln -sf $(PREFIX)/bin/p2pfs $(DESTDIR)$(SBINDIR)/mount.p2pfs
 	ln -sf $(PREFIX)/bin/p2pfs $(DESTDIR)$(SBINDIR)/mount.fuse.p2pfs
 

@@ -37,8 +37,7 @@ static const char help[] =
 	"  -V, --version\n"
 	"  -h, --help\n";
 
-/* -- lists of URLs ------------------------------------------------------------------------------
- */
+/* -- lists of URLs --------------------------------------------------------------------------- */
 
 struct urls {
 	char **url; /* owned */
@@ -133,8 +132,7 @@ static int urls_replace(struct urls *u, const char *old, const char *new, bool *
 	return EXIT_OK;
 }
 
-/* -- one file -----------------------------------------------------------------------------------
- */
+/* -- one file -------------------------------------------------------------------------------- */
 
 struct edit {
 	char what; /* 'a', 'w', 'd', 'r' */
@@ -331,8 +329,7 @@ static int edit_torrent(const char *file, const struct edits *e, size_t *n_chang
 	return status;
 }
 
-/* -- the command --------------------------------------------------------------------------------
- */
+/* -- the command ----------------------------------------------------------------------------- */
 
 static int take_option(struct edits *e, int option, char **argv, int argc)
 {

@@ -64,8 +64,7 @@ static void verification_done(struct verification *v)
 		close(v->dir);
 }
 
-/* -- hashing ------------------------------------------------------------------------------------
- */
+/* -- hashing --------------------------------------------------------------------------------- */
 
 /* Finds the folder or file; a single file may be given by the folder that it is in. */
 static int find(struct verification *v, const char *path)
@@ -165,8 +164,7 @@ static int hash(struct verification *v, unsigned threads)
 	return EXIT_OK;
 }
 
-/* -- telling ------------------------------------------------------------------------------------
- */
+/* -- telling --------------------------------------------------------------------------------- */
 
 /* What is wrong with a file as a whole (malloc'd), or NULL. */
 static char *file_problem(const struct verification *v, uint32_t i)

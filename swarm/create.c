@@ -82,8 +82,7 @@ uint32_t create_piece_length(uint64_t size)
 	return length;
 }
 
-/* -- finding the files --------------------------------------------------------------------------
- */
+/* -- finding the files ----------------------------------------------------------------------- */
 
 static int add_source(struct creation *c, const char *path, const struct stat *st, char **ret_why)
 {
@@ -218,8 +217,7 @@ static int find(struct creation *c, char **ret_why)
 	return r;
 }
 
-/* -- laying them out ----------------------------------------------------------------------------
- */
+/* -- laying them out ------------------------------------------------------------------------- */
 
 /* transmission-create's order; equal but for case: by bytes. */
 static int compare_v1(const void *a, const void *b)
@@ -283,8 +281,7 @@ static uint64_t padding(const struct creation *c, size_t i)
 	return c->v1 && c->v2 && c->n > 1 && rest ? c->piece_length - rest : 0;
 }
 
-/* -- hashing ------------------------------------------------------------------------------------
- */
+/* -- hashing --------------------------------------------------------------------------------- */
 
 static void on_progress(void *arg, uint64_t done)
 {
@@ -360,8 +357,7 @@ static void make_roots(struct creation *c)
 	}
 }
 
-/* -- writing ------------------------------------------------------------------------------------
- */
+/* -- writing --------------------------------------------------------------------------------- */
 
 static void add_key_int(struct buf *b, const char *key, int64_t v)
 {

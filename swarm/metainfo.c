@@ -73,7 +73,7 @@ void metainfo_free(struct metainfo *m)
 	free(m);
 }
 
-/* -- piece layers ------------------------------------------------------------------------------ */
+/* -- piece layers ---------------------------------------------------------------------------- */
 
 struct layer {
 	const uint8_t *root, *hashes;
@@ -144,8 +144,7 @@ static int take_layers(struct metainfo *m, struct ben root, char **ret_why)
 	return 0;
 }
 
-/* -- the info dictionary ------------------------------------------------------------------------
- */
+/* -- the info dictionary --------------------------------------------------------------------- */
 
 static int take_name(struct metainfo *m, struct ben info, char **ret_why)
 {
@@ -241,8 +240,7 @@ static int take_files(struct metainfo *m, struct ben info, char **ret_why)
 	return 0;
 }
 
-/* -- around it ----------------------------------------------------------------------------------
- */
+/* -- around it ------------------------------------------------------------------------------- */
 
 /* A new string, or NULL for what can be no URL. */
 static char *take_url(struct ben v)
@@ -337,8 +335,7 @@ static void take_rest(struct metainfo *m, struct ben root)
 	take_profile(m, root);
 }
 
-/* -- the whole ----------------------------------------------------------------------------------
- */
+/* -- the whole ------------------------------------------------------------------------------- */
 
 static int take_all(struct metainfo *m, struct ben root, char **ret_why)
 {

@@ -101,7 +101,7 @@ static bool has_attr(struct ben dict, char attr)
 	return s && memchr(s, attr, len);
 }
 
-/* -- v1 --------------------------------------------------------------------------------------- */
+/* -- v1 -------------------------------------------------------------------------------------- */
 
 static int path_v1(struct ben file, size_t number, char **ret, char **ret_why)
 {
@@ -202,7 +202,7 @@ int file_list_v1(struct ben info, const char *name, uint32_t piece_length, struc
 	return 0;
 }
 
-/* -- v2 --------------------------------------------------------------------------------------- */
+/* -- v2 -------------------------------------------------------------------------------------- */
 
 static int file_v2(struct ben props, const char *path, uint32_t piece_length, struct file_list *l,
 	char **ret_why)
@@ -312,7 +312,7 @@ int file_list_v2(struct ben info, const char *name, uint32_t piece_length, struc
 	return 0;
 }
 
-/* -- both ------------------------------------------------------------------------------------- */
+/* -- both ------------------------------------------------------------------------------------ */
 
 int file_list_agree(const struct file_list *v1, const struct file_list *v2, char **ret_why)
 {

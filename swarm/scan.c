@@ -47,9 +47,8 @@ struct worker {
 	uint8_t *leaves; /* owned; of one piece */
 	uint32_t file; /* the open one, or NO_FILE */
 	int fd;
-	uint64_t data_begin,
-		data_end; /* in the file: [data_begin, data_end) is data, what lies ... */
-	uint64_t known_from; /* ... between known_from and data_begin is a hole */
+	/* In the file: [data_begin, data_end) is data, [known_from, data_begin) a hole. */
+	uint64_t known_from, data_begin, data_end;
 };
 
 unsigned scan_default_threads(void)
@@ -67,8 +66,7 @@ static bool is_zero(const uint8_t *p, size_t len)
 	return !len || (!p[0] && !memcmp(p, p + 1, len - 1));
 }
 
-/* -- reading ------------------------------------------------------------------------------------
- */
+/* -- reading --------------------------------------------------------------------------------- */
 
 static int open_file(struct worker *w, uint32_t i)
 {
@@ -207,8 +205,7 @@ static bool in_hole(struct worker *w, uint64_t offset, uint64_t len)
 	return at + len <= w->data_begin;
 }
 
-/* -- hashing ------------------------------------------------------------------------------------
- */
+/* -- hashing --------------------------------------------------------------------------------- */
 
 static void add_zeros(struct hasher *h, uint64_t n)
 {
@@ -339,8 +336,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* -- the threads --------------------------------------------------------------------------------
- */
+/* -- the threads ----------------------------------------------------------------------------- */
 
 static void worker_init(struct worker *w, struct job *j)
 {

@@ -70,8 +70,7 @@ static void assert_file(
 	assert_int_equal(m->files[i].length, length);
 }
 
-/* -- what is read -------------------------------------------------------------------------------
- */
+/* -- what is read ---------------------------------------------------------------------------- */
 
 static void test_v1_single(void **state)
 {
@@ -322,8 +321,7 @@ static void test_load_tells_why(void **state)
 	free(why);
 }
 
-/* -- limits -------------------------------------------------------------------------------------
- */
+/* -- limits ---------------------------------------------------------------------------------- */
 
 static struct buf with_name(size_t len)
 {
