@@ -4,6 +4,7 @@ be had, else through the page cache; and never in a mixture that the kernel refu
 
 import mmap
 import os
+import pathlib
 import platform
 import signal
 
@@ -186,3 +187,31 @@ def test_opening_while_a_mapping_waits(seedless, stack, wait_for_readers):
     wait_for_readers(mount, 1)
     os.close(os.open(mount.path, os.O_RDONLY))
     assert run(["stat", mount.path]).stdout
+
+
+def test_readahead_of_a_complete_image_is_raised(seeded):
+    mount = seeded("io=cached")
+    minor = os.minor(mount.mountpoint.stat().st_dev)
+    mount.wait_state("complete")
+    setting = f"/sys/class/bdi/0:{minor}/read_ahead_kb"
+    if not os.path.exists(setting):
+        pytest.skip("no sysfs here")
+    wait_until(lambda: open(setting, encoding="ascii").read() == "1024\n", lambda: open(setting, encoding="ascii").read())
+
+
+@pytest.mark.xdist_group("sysctl")
+@pytest.mark.parametrize("name", ["max_request_timeout", "default_request_timeout"])
+def test_kernels_time_limit_for_requests_is_heeded(seedless, name):
+    """The kernel ends a whole connection for one request that waits too long: reads get EIO well before."""
+    setting = f"/proc/sys/fs/fuse/{name}"
+    if not os.path.exists(setting):
+        pytest.skip(f"this kernel has no {name}")
+    setting = pathlib.Path(setting)
+    before = setting.read_text()
+    setting.write_text("300\n")
+    try:
+        mount = seedless()
+    finally:
+        setting.write_text(before)
+    assert "a read that waits 280 s gets EIO" in mount.process.output()
+    assert "gets EIO" not in seedless("timeout=10", name="without").process.output()
