@@ -169,11 +169,10 @@ static void fetch_unlink(struct webseed_fetch *f)
 static void fetch_end(struct webseed_fetch *f, const char *why)
 {
 	struct webseed *w = f->seed;
-	CLEANUP_FREE char *error = why ? xasprintf("%s: %s", w->redacted, why) : NULL;
 
 	log_debug(LOG_HTTP, "web seed %s: %s", w->redacted, why ? why : "all blocks given");
 	fetch_unlink(f);
-	w->cb.done(w->cb.arg, f, error); /* may free w */
+	w->cb.done(w->cb.arg, f, why); /* may free w */
 	fetch_free(f);
 }
 

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: MIT
 """TLS is always verified, and 1.2 at least; a private authority is trusted by its file."""
 
+import re
 import ssl
 import warnings
 
 import pytest
 
 from lib.certs import Authority
-from lib.drivers import HttpServer, Reply, http_get, redirect
+from lib.drivers import HttpServer, Reply, http_get, redirect, reply
+from lib.seeds import P2pfsGet
+from lib.torrents import assert_same, make_torrent, random_image
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +95,22 @@ def test_a_bundle_that_is_none(tmp_path, authority):
         got, = http_get(f"https://localhost:{server.port}/f", cafile=tmp_path / "bundle.pem")
         assert not server.requests
     assert "bundle.pem" in got["error"]
+
+
+def test_the_option_cafile(tmp_path, authority):
+    """`p2pfs get` from a tracker and a web seed of the private authority."""
+    content = random_image(tmp_path / "image.raw", 300_000)
+    data = content.read_bytes()
+
+    def answer(request, number):
+        if request.path.startswith("/announce"):
+            return reply()
+        first, last = map(int, re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers["Range"]).groups())
+        return Reply(data[first:last + 1], 206, {"Content-Range": f"bytes {first}-{last}/{len(data)}"})
+    with HttpServer(answer, tls=authority.context("option")) as server:
+        url = f"https://localhost:{server.port}"
+        torrent = make_torrent(tmp_path / "t.torrent", content, trackers=[f"{url}/announce"], webseeds=[f"{url}/f"])
+        with P2pfsGet(torrent, tmp_path / "got", tmp_path, f"cafile={authority.bundle}") as get_all:
+            get_all.wait_complete()
+        assert "started" in server.events() and "stopped" in server.events()
+    assert_same(tmp_path / "got" / "image.raw", content)

@@ -5,8 +5,8 @@
  *
  * Each argument after the URL is a round: its fetches run at the same time, the next round begins
  * when all have ended.  "FIRST+N!K" cancels the fetch when its K-th block has come.  Lines of JSON on
- * stdout: {"fetch", "piece", "block", "len", "sha1"} for each block, {"fetch", "error"} at the end,
- * {"refused": why}.  Every block's bytes are checked against the torrent's layout for length.
+ * stdout: {"url"} as it may be told, {"fetch", "piece", "block", "len", "sha1"} for each block,
+ * {"fetch", "error"} at the end, {"refused": why}.  Every block's bytes are checked against the torrent's layout for length.
  */
 #include "swarm/http.h"
 #include "swarm/layout.h"
@@ -139,6 +139,7 @@ int main(int argc, char **argv)
 	if (webseed_new(http, argv[2], &d.layout, &cb, &d.seed, &why) < 0) {
 		say(json_pack("{s:s}", "refused", why));
 	} else {
+		say(json_pack("{s:s}", "url", webseed_url(d.seed)));
 		next_round(&d);
 		loop_run(d.loop);
 		webseed_free(d.seed);

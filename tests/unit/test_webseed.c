@@ -294,7 +294,7 @@ static void test_statuses(void **state)
 	static const int statuses[] = {0, 204, 304, 403, 404, 416, 500, 503};
 
 	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
-		struct fixture *f = setup(FAKE_SINGLE, "http://192.0.2.1/dir/SECRETKEY0123456789/file");
+		struct fixture *f = setup(FAKE_SINGLE, URL);
 		char text[40];
 		get(f, 0, 13);
 		struct http_request *r = request(f);
@@ -302,8 +302,6 @@ static void test_statuses(void **state)
 		fake_done(r, NULL, statuses[i]);
 		snprintf(text, sizeof(text), "HTTP status %d", statuses[i]);
 		assert_ended(f, 0, text);
-		assert_non_null(strstr(f->error, "http://192.0.2.1/dir/"));
-		assert_null(strstr(f->error, "SECRETKEY"));
 		teardown(f);
 	}
 }
