@@ -54,7 +54,7 @@ struct waiters {
 struct job {
 	struct work work;
 	bool sync, save;
-	struct record record;   /* owned: what to save */
+	struct record record; /* owned: what to save */
 	struct waiters waiters; /* owned */
 	int sync_error, save_error;
 	size_t len; /* of the record as saved */
@@ -66,23 +66,23 @@ struct resume {
 	const struct layout *l;
 	struct resume_callbacks cb;
 
-	struct bits durable;    /* what the next record says */
-	struct blocks written;  /* since the last sync began */
-	struct blocks syncing;  /* the group of the job under way */
-	struct bits unsynced;   /* the blocks of the two lists */
+	struct bits durable; /* what the next record says */
+	struct blocks written; /* since the last sync began */
+	struct blocks syncing; /* the group of the job under way */
+	struct bits unsynced; /* the blocks of the two lists */
 	uint64_t written_bytes; /* of `written` */
 	uint64_t written_since; /* us; when its first block came */
 
 	struct bits writing; /* told of by resume_on_writing */
-	struct bits voided;  /* those of them that a failed sync crossed; words NULL: none ever */
-	struct blocks late;  /* voided ones that came back, to be told of */
+	struct bits voided; /* those of them that a failed sync crossed; words NULL: none ever */
+	struct blocks late; /* voided ones that came back, to be told of */
 	int late_error;
 
-	bool not_clean;    /* resume_forbid_clean */
-	bool begun;        /* this run has had something to record */
-	bool unsaved;      /* the record on disk says something else than `durable` */
+	bool not_clean; /* resume_forbid_clean */
+	bool begun; /* this run has had something to record */
+	bool unsaved; /* the record on disk says something else than `durable` */
 	bool save_failing; /* said so already */
-	uint64_t save_at;  /* us; the next save is not before, unless flushed */
+	uint64_t save_at; /* us; the next save is not before, unless flushed */
 
 	bool running; /* the job is the pool's */
 	struct job job;
@@ -122,8 +122,8 @@ static enum resume_trust trust_of(struct store *store, const struct record *r)
 	return RESUME_CLEAN;
 }
 
-enum resume_trust resume_load(struct store *store, const struct layout *l, struct record *ret_record,
-	const char **ret_why)
+enum resume_trust resume_load(struct store *store, const struct layout *l,
+	struct record *ret_record, const char **ret_why)
 {
 	CLEANUP_FREE uint8_t *data = NULL;
 	size_t len;
@@ -169,8 +169,8 @@ static void fill_record(struct resume *r, const struct blocks *group, struct rec
 	}
 }
 
-static int save(struct store *store, const struct layout *l, const struct record *record,
-	size_t *ret_len)
+static int save(
+	struct store *store, const struct layout *l, const struct record *record, size_t *ret_len)
 {
 	CLEANUP_FREE uint8_t *data = NULL;
 	int r = record_encode(record, l, &data, ret_len);

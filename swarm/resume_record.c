@@ -51,7 +51,7 @@ void record_done(struct record *r)
 static size_t record_len(const struct layout *l, bool stamps, size_t extra_len)
 {
 	return HEADER_LEN + (stamps ? (size_t)l->meta->n_files * STAMP_LEN : 0) +
-		bits_wire_len(l->n_blocks) + extra_len + CRC_LEN;
+	       bits_wire_len(l->n_blocks) + extra_len + CRC_LEN;
 }
 
 static uint8_t *put_be(uint8_t *p, uint64_t v, unsigned n)

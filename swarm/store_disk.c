@@ -9,9 +9,9 @@
  *
  * The record: its bytes are written beside it and synced before rename puts them in its place, so
  * that under the name there is one whole record at any time, on every file system that keeps the
- * order of fdatasync, then rename (POSIX asks only for the rename to be atomic; ext4, xfs, btrfs and
- * zfs do not let a name reach bytes later than the sync before it).  The folder is synced last: only
- * then is the new record the durable one.  Until then a crash may bring the old one back, which
+ * order of fdatasync, then rename (POSIX asks only for the rename to be atomic; ext4, xfs, btrfs
+ *and zfs do not let a name reach bytes later than the sync before it).  The folder is synced last:
+ *only then is the new record the durable one.  Until then a crash may bring the old one back, which
  * claims less or the same.
  *
  * The lock is flock's: it stays with the open file over a fork (daemonizing), where fcntl's would
@@ -42,14 +42,14 @@
 
 struct disk {
 	struct store store;
-	struct files *files;  /* owned */
-	char *entry;          /* owned: the path; NULL in place */
-	const char *name;     /* the entry's name in the folder above; within `entry` */
+	struct files *files; /* owned */
+	char *entry; /* owned: the path; NULL in place */
+	const char *name; /* the entry's name in the folder above; within `entry` */
 	int parent_fd, entry_fd, lock_fd; /* -1 in place */
 	bool is_get;
-	bool names_synced;    /* of disk_sync */
+	bool names_synced; /* of disk_sync */
 	pthread_mutex_t lock; /* a save on a worker against store_finish */
-	bool finished;        /* locked */
+	bool finished; /* locked */
 };
 
 static struct disk *to_disk(struct store *s)
@@ -57,8 +57,8 @@ static struct disk *to_disk(struct store *s)
 	return container_of(s, struct disk, store);
 }
 
-__attribute__((format(printf, 3, 4))) static int fail(char **ret_why, int error, const char *format,
-	...)
+__attribute__((format(printf, 3, 4))) static int fail(
+	char **ret_why, int error, const char *format, ...)
 {
 	va_list ap;
 	va_start(ap, format);
@@ -140,7 +140,8 @@ static int disk_read(struct store *s, uint64_t offset, void *data, size_t len, b
 	struct disk *d = to_disk(s);
 	if (!store_range_ok(s->meta, offset, len))
 		return -EINVAL;
-	for (struct store_part p = store_parts(s->meta, offset, len); store_part_next(s->meta, &p);) {
+	for (struct store_part p = store_parts(s->meta, offset, len);
+		store_part_next(s->meta, &p);) {
 		uint8_t *to = (uint8_t *)data + p.done;
 		if (p.file == STORE_PADDING) {
 			memset(to, 0, p.len);
@@ -160,10 +161,11 @@ static int disk_write(struct store *s, uint64_t offset, const void *data, size_t
 		return -EROFS;
 	if (!store_range_ok(s->meta, offset, len))
 		return -EINVAL;
-	for (struct store_part p = store_parts(s->meta, offset, len); store_part_next(s->meta, &p);) {
+	for (struct store_part p = store_parts(s->meta, offset, len);
+		store_part_next(s->meta, &p);) {
 		const uint8_t *from = (const uint8_t *)data + p.done;
-		int r = p.file == STORE_PADDING ?
-			0 : files_write(d->files, p.file, p.at, from, p.len);
+		int r = p.file == STORE_PADDING ? 0
+						: files_write(d->files, p.file, p.at, from, p.len);
 		if (r < 0)
 			return r;
 	}
@@ -222,8 +224,7 @@ static uint64_t disk_used(struct store *s)
 
 static int disk_finish(struct store *s)
 {
-	static const char *const names[] = {
-		RECORD, RECORD BESIDE, METAINFO, METAINFO BESIDE, LOCK};
+	static const char *const names[] = {RECORD, RECORD BESIDE, METAINFO, METAINFO BESIDE, LOCK};
 	struct disk *d = to_disk(s);
 	if (!d->is_get)
 		return 0;
@@ -278,8 +279,8 @@ static struct disk *disk_new(const struct metainfo *m)
 /* -- opening ---------------------------------------------------------------------------------- */
 
 /* Makes a folder of the user's with those above it, links followed; *ret_path is its real path. */
-static int open_user_folder(const char *dir, mode_t mode, int *ret_fd, char **ret_path,
-	char **ret_why)
+static int open_user_folder(
+	const char *dir, mode_t mode, int *ret_fd, char **ret_path, char **ret_why)
 {
 	CLEANUP_FREE char *path = xstrdup(dir);
 	for (char *p = path; *p; p++) {
@@ -347,21 +348,21 @@ static int take_lock(struct disk *d, char **ret_why)
 {
 	for (;;) {
 		struct stat mine, named;
-		CLEANUP_CLOSE int fd = beneath_open(d->entry_fd, LOCK, O_RDWR | O_CREAT | O_NONBLOCK,
-			0600);
+		CLEANUP_CLOSE int fd =
+			beneath_open(d->entry_fd, LOCK, O_RDWR | O_CREAT | O_NONBLOCK, 0600);
 		if (fd < 0)
 			return fail(ret_why, fd, "%s/" LOCK, d->entry);
 		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return errno == EWOULDBLOCK ? fail_held(d, fd, ret_why) :
-						      fail(ret_why, -errno, "%s/" LOCK, d->entry);
+			return errno == EWOULDBLOCK ? fail_held(d, fd, ret_why)
+						    : fail(ret_why, -errno, "%s/" LOCK, d->entry);
 		if (fstat(fd, &mine) < 0)
 			return fail(ret_why, -errno, "%s/" LOCK, d->entry);
 		/* store_finish of another process may have removed it under us. */
 		if (fstatat(d->entry_fd, LOCK, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
 			named.st_ino != mine.st_ino || named.st_dev != mine.st_dev)
 			continue;
-		/* For people and messages: a full disk is no reason to fail.  Of one length, so that
-		 * nothing needs to be cut. */
+		/* For people and messages: a full disk is no reason to fail.  Of one length, so
+		 * that nothing needs to be cut. */
 		if (dprintf(fd, "%-15d\n", (int)getpid()) < 0)
 			errno = 0;
 		d->lock_fd = steal_fd(&fd);
@@ -414,8 +415,8 @@ static int open_disk(struct disk *d, const char *dir, char **ret_why)
 	if (r == 0)
 		r = open_root(d->entry_fd, d->entry, CONTENT, &root, &where, ret_why);
 	if (r == 0)
-		r = files_open(root, where, NULL, m, FILES_WRITE, &d->files, &d->store.touched,
-			ret_why);
+		r = files_open(
+			root, where, NULL, m, FILES_WRITE, &d->files, &d->store.touched, ret_why);
 	return r;
 }
 
@@ -491,7 +492,8 @@ static int open_by(int (*opener)(struct disk *d, const char *path, char **ret_wh
 	int r = opener(d, path, ret_why);
 	if (r < 0) {
 		/* A get that could not begin leaves nothing behind. */
-		if (d->lock_fd >= 0 && faccessat(d->entry_fd, RECORD, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		if (d->lock_fd >= 0 &&
+			faccessat(d->entry_fd, RECORD, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 			disk_finish(&d->store);
 		disk_close(&d->store);
 		return r;
@@ -510,8 +512,8 @@ int store_open_get(const char *dir, const struct metainfo *m, struct store **ret
 	return open_by(open_get, dir, m, ret, ret_why);
 }
 
-int store_open_in_place(const char *path, const struct metainfo *m, struct store **ret,
-	char **ret_why)
+int store_open_in_place(
+	const char *path, const struct metainfo *m, struct store **ret, char **ret_why)
 {
 	return open_by(open_in_place, path, m, ret, ret_why);
 }

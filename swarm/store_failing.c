@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* A store that fails when its plan says so: for tests of everything above it.
  *
- * Wraps another store and asks the plan before each call that may fail; the call that the plan fails
- * does not reach the inner store.  There is no descriptor of a file, so that no read goes past it.
+ * Wraps another store and asks the plan before each call that may fail; the call that the plan
+ * fails does not reach the inner store.  There is no descriptor of a file, so that no read goes
+ * past it.
  *
  * Thread: as the inner store's.
  */
@@ -109,8 +110,8 @@ static const struct store_ops failing_ops = {
 	.close = failing_close,
 };
 
-int store_open_failing(struct store *inner, int (*plan)(void *arg, const char *op), void *arg,
-	struct store **ret)
+int store_open_failing(
+	struct store *inner, int (*plan)(void *arg, const char *op), void *arg, struct store **ret)
 {
 	struct failing *f = xcalloc(1, sizeof(*f));
 	f->store = *inner;

@@ -42,7 +42,7 @@ struct slot {
 
 struct files {
 	const struct metainfo *meta; /* borrowed */
-	char *single;                /* owned, or NULL */
+	char *single; /* owned, or NULL */
 	int root;
 	bool read_only;
 
@@ -52,11 +52,11 @@ struct files {
 	pthread_mutex_t lock;
 	struct slot slots[STORE_CACHED_FDS];
 	uint64_t tick;
-	uint64_t *blocks;     /* owned; st_blocks of the files that are not pinned, as last seen */
+	uint64_t *blocks; /* owned; st_blocks of the files that are not pinned, as last seen */
 	uint64_t blocks_sum;
 
-	bool sync_all;   /* locked: something was written that no slot tells of */
-	bool names_new;  /* files were made: their folders are to be synced; of files_sync */
+	bool sync_all; /* locked: something was written that no slot tells of */
+	bool names_new; /* files were made: their folders are to be synced; of files_sync */
 };
 
 /* A file for the time of a call. */
@@ -100,8 +100,8 @@ static int fail(char **ret_why, int error, const char *where, const char *path, 
 static int fail_size(char **ret_why, int error, const char *where, const char *path, uint64_t is,
 	uint64_t expected)
 {
-	CLEANUP_FREE char *why = xasprintf("it has %" PRIu64 " bytes, the torrent says %" PRIu64, is,
-		expected);
+	CLEANUP_FREE char *why =
+		xasprintf("it has %" PRIu64 " bytes, the torrent says %" PRIu64, is, expected);
 	return fail(ret_why, error, where, path, why);
 }
 
@@ -138,8 +138,9 @@ static int open_checked(struct files *f, uint32_t file, const char *where, enum 
 			return fail_size(ret_why, -EEXIST, where, path, size, length);
 		if (ftruncate(fd, (off_t)length) < 0) {
 			int error = -errno;
-			CLEANUP_FREE char *why = xasprintf("cannot be made %" PRIu64 " bytes long: %s",
-				length, strerrordesc_np(-error));
+			CLEANUP_FREE char *why =
+				xasprintf("cannot be made %" PRIu64 " bytes long: %s", length,
+					strerrordesc_np(-error));
 			return fail(ret_why, error, where, path, why);
 		}
 	}
@@ -148,8 +149,8 @@ static int open_checked(struct files *f, uint32_t file, const char *where, enum 
 	return steal_fd(&fd);
 }
 
-static int open_all(struct files *f, const char *where, enum files_mode mode, bool *touched,
-	char **ret_why)
+static int open_all(
+	struct files *f, const char *where, enum files_mode mode, bool *touched, char **ret_why)
 {
 	for (uint32_t i = 0; i < f->meta->n_files; i++) {
 		struct stat st;

@@ -6,8 +6,8 @@
  * share STORE_CACHED_FDS descriptors, the one unused longest making room.  A descriptor that wrote
  * stays open until it is synced: the kernel tells of a failed write-back to those that were open
  * then.  Where all are in use, a file is opened for one call; once such a call wrote, the next sync
- * is one of the whole file system, which tells of failures too (Linux 5.8), as is the first one of so
- * many files: a hundred thousand fdatasyncs are as many flushes of the disk.
+ * is one of the whole file system, which tells of failures too (Linux 5.8), as is the first one of
+ * so many files: a hundred thousand fdatasyncs are as many flushes of the disk.
  *
  * Thread: any, but files_open, files_sync (one at a time) and files_free.
  */
@@ -22,9 +22,9 @@ struct files;
 struct metainfo;
 
 enum files_mode {
-	FILES_READ,  /* all must be there, with their sizes */
+	FILES_READ, /* all must be there, with their sizes */
 	FILES_WRITE, /* made where missing, set to their sizes */
-	FILES_KEEP,  /* the same, but one that is longer than it should be is not ours: -EEXIST */
+	FILES_KEEP, /* the same, but one that is longer than it should be is not ours: -EEXIST */
 };
 
 /* Opens the files beneath `root` (taken, also on failure); `where` is root's path, for messages.

@@ -20,7 +20,7 @@ struct memory {
 	struct store store;
 	int fd;
 	pthread_mutex_t lock; /* of the record: */
-	uint8_t *record;      /* owned */
+	uint8_t *record; /* owned */
 	size_t record_len;
 	bool has_record;
 };
@@ -35,7 +35,8 @@ static int memory_read(struct store *s, uint64_t offset, void *data, size_t len,
 	struct memory *m = to_memory(s);
 	if (!store_range_ok(s->meta, offset, len))
 		return -EINVAL;
-	for (struct store_part p = store_parts(s->meta, offset, len); store_part_next(s->meta, &p);) {
+	for (struct store_part p = store_parts(s->meta, offset, len);
+		store_part_next(s->meta, &p);) {
 		uint8_t *to = (uint8_t *)data + p.done;
 		if (p.file == STORE_PADDING) {
 			memset(to, 0, p.len);
@@ -58,10 +59,12 @@ static int memory_write(struct store *s, uint64_t offset, const void *data, size
 	struct memory *m = to_memory(s);
 	if (!store_range_ok(s->meta, offset, len))
 		return -EINVAL;
-	for (struct store_part p = store_parts(s->meta, offset, len); store_part_next(s->meta, &p);) {
+	for (struct store_part p = store_parts(s->meta, offset, len);
+		store_part_next(s->meta, &p);) {
 		const uint8_t *from = (const uint8_t *)data + p.done;
 		for (size_t done = 0; p.file != STORE_PADDING && done < p.len;) {
-			ssize_t n = pwrite(m->fd, from + done, p.len - done, (off_t)(p.offset + done));
+			ssize_t n =
+				pwrite(m->fd, from + done, p.len - done, (off_t)(p.offset + done));
 			if (n < 0 && errno != EINTR)
 				return -errno;
 			if (n == 0)

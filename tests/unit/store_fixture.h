@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* For the tests of the store: torrents made by hand, bytes that tell where they belong, folders that
- * vanish.
+/* For the tests of the store: torrents made by hand, bytes that tell where they belong, folders
+ * that vanish.
  *
  * Thread: the main one; fixture_fill and fixture_check any.
  */
@@ -34,8 +34,8 @@ static inline void fixture_rmtree(const char *path)
 	assert_int_equal(system(command), 0);
 }
 
-/* `n` files of the given lengths; paths[i] NULL is "f<i>".  With `align` each begins on a piece, as in
- * a hybrid torrent.  paths == NULL and n == 1: a single-file torrent. */
+/* `n` files of the given lengths; paths[i] NULL is "f<i>".  With `align` each begins on a piece, as
+ * in a hybrid torrent.  paths == NULL and n == 1: a single-file torrent. */
 static inline void fixture_make(struct fixture *f, const char *name, uint32_t n,
 	const char *const *paths, const uint64_t *lengths, uint32_t piece_length, bool align)
 {
@@ -51,7 +51,9 @@ static inline void fixture_make(struct fixture *f, const char *name, uint32_t n,
 	m->files = xcalloc(n, sizeof(*m->files));
 	for (uint32_t i = 0; i < n; i++) {
 		const char *path = paths ? paths[i] : NULL;
-		m->files[i].path = m->single ? xstrdup(name) : path ? xstrdup(path) : xasprintf("f%u", i);
+		m->files[i].path = m->single ? xstrdup(name)
+				   : path    ? xstrdup(path)
+					     : xasprintf("f%u", i);
 		m->files[i].length = lengths[i];
 		if (align)
 			m->space = (m->space + piece_length - 1) / piece_length * piece_length;
@@ -66,7 +68,8 @@ static inline void fixture_make(struct fixture *f, const char *name, uint32_t n,
 	assert_int_equal(layout_init(&f->layout, m), 0);
 
 	const char *tmp = getenv("TMPDIR");
-	snprintf(f->dir, sizeof(f->dir), "%s/p2pfs-store-XXXXXX", tmp && strlen(tmp) < 32 ? tmp : "/tmp");
+	snprintf(f->dir, sizeof(f->dir), "%s/p2pfs-store-XXXXXX",
+		tmp && strlen(tmp) < 32 ? tmp : "/tmp");
 	assert_non_null(mkdtemp(f->dir));
 }
 
@@ -98,12 +101,12 @@ static inline bool fixture_is_file(const struct fixture *f, uint64_t offset)
 {
 	uint32_t i = metainfo_file_at(&f->meta, offset);
 	return i < f->meta.n_files && f->meta.files[i].offset <= offset &&
-		offset - f->meta.files[i].offset < f->meta.files[i].length;
+	       offset - f->meta.files[i].offset < f->meta.files[i].length;
 }
 
 /* `data` is what fixture_fill wrote there, padding being zeros? */
-static inline bool fixture_check(const struct fixture *f, uint64_t offset, const uint8_t *data,
-	size_t len)
+static inline bool fixture_check(
+	const struct fixture *f, uint64_t offset, const uint8_t *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		if (data[i] != (fixture_is_file(f, offset + i) ? fixture_byte(offset + i) : 0))

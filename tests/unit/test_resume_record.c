@@ -227,8 +227,8 @@ static void test_every_field_is_checked(void **state)
 
 static void test_a_blob_longer_than_allowed_is_refused(void **state)
 {
-	static const uint64_t lengths[] = {RECORD_MAX_EXTRA + 1ull, UINT32_MAX, UINT64_MAX,
-		UINT64_MAX - 300};
+	static const uint64_t lengths[] = {
+		RECORD_MAX_EXTRA + 1ull, UINT32_MAX, UINT64_MAX, UINT64_MAX - 300};
 	struct fixture f;
 	size_t len;
 	make(&f);

@@ -33,7 +33,8 @@ static void test_a_range_is_cut_at_files_and_padding(void **state)
 		{3, 0, 48, 30152},
 	};
 	unsigned n = 0;
-	for (struct store_part p = store_parts(&f.meta, 19000, 30200); store_part_next(&f.meta, &p); n++) {
+	for (struct store_part p = store_parts(&f.meta, 19000, 30200); store_part_next(&f.meta, &p);
+		n++) {
 		assert_true(n < ENTRIES(expected));
 		assert_int_equal(p.file, expected[n].file);
 		assert_int_equal(p.at, expected[n].at);

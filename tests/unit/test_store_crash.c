@@ -2,11 +2,11 @@
 /* Every legal state of the disk after a crash: what the record claims is there.
  *
  * The calls by which the store changes the disk are replaced here (a program's own functions come
- * before libc's): each is written down with the moments when it began and ended, and done.  Then, for
- * every moment of the run, the disk is made anew as a crash at that moment may have left it:
+ * before libc's): each is written down with the moments when it began and ended, and done.  Then,
+ * for every moment of the run, the disk is made anew as a crash at that moment may have left it:
  *
- *  - a write is there for sure once a sync of its file that began after it has ended well; until then
- *    it is there, not there, or half there, whatever came later;
+ *  - a write is there for sure once a sync of its file that began after it has ended well; until
+ * then it is there, not there, or half there, whatever came later;
  *  - what a failed sync should have written may never come, however many syncs follow;
  *  - a renamed record is there for sure once its folder was synced; until then the old one or any
  *    later one is there, and cut somewhere unless its bytes were synced before;
@@ -30,14 +30,15 @@
 #define FILES 2u
 #define HASH "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
 
-/* -- the log -------------------------------------------------------------------------------------- */
+/* -- the log --------------------------------------------------------------------------------------
+ */
 
 enum what {
 	OTHER,
-	WRITE,       /* of a file */
-	SYNC,        /* of a file */
+	WRITE, /* of a file */
+	SYNC, /* of a file */
 	RECORD_SYNC, /* of the new record, before it is renamed */
-	RENAME,      /* of the record */
+	RENAME, /* of the record */
 	FOLDER_SYNC, /* of the entry */
 };
 
@@ -68,7 +69,8 @@ static struct {
 } disk = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* What a descriptor stands for. */
-static enum what classify(int fd, enum what data, enum what record, enum what folder, uint32_t *ret_file)
+static enum what classify(
+	int fd, enum what data, enum what record, enum what folder, uint32_t *ret_file)
 {
 	char link[64], path[512];
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
@@ -89,12 +91,17 @@ static enum what classify(int fd, enum what data, enum what record, enum what fo
 }
 
 /* Gives its number. */
-static size_t disk_begin(enum what what, uint32_t file, uint64_t offset, const void *data, size_t len)
+static size_t disk_begin(
+	enum what what, uint32_t file, uint64_t offset, const void *data, size_t len)
 {
 	LOCK_SCOPE(&disk.lock);
 	GROW(disk.v, disk.n, disk.cap);
-	disk.v[disk.n] = (struct event_of_disk) {.what = what, .file = file, .offset = offset,
-		.data = data ? xmemdup(data, len) : NULL, .len = len, .began = ++disk.now,
+	disk.v[disk.n] = (struct event_of_disk) {.what = what,
+		.file = file,
+		.offset = offset,
+		.data = data ? xmemdup(data, len) : NULL,
+		.len = len,
+		.began = ++disk.now,
 		.synced = what == RENAME && disk.record_synced};
 	return disk.n++;
 }
@@ -133,8 +140,8 @@ int fdatasync(int fd)
 {
 	uint32_t file = 0;
 	enum what what = classify(fd, SYNC, RECORD_SYNC, OTHER, &file);
-	return what == OTHER ? (int)syscall(SYS_fdatasync, fd) :
-			       sync_logged(fd, SYS_fdatasync, what, file);
+	return what == OTHER ? (int)syscall(SYS_fdatasync, fd)
+			     : sync_logged(fd, SYS_fdatasync, what, file);
 }
 
 int fsync(int fd)
@@ -207,7 +214,8 @@ static void disk_reset(const struct fixture *f)
 	disk.on = true;
 }
 
-/* -- the run ---------------------------------------------------------------------------------------- */
+/* -- the run
+ * ---------------------------------------------------------------------------------------- */
 
 struct world {
 	struct fixture f;
@@ -344,7 +352,8 @@ static void world_init(struct world *w, unsigned seed)
 	disk_reset(&w->f);
 }
 
-/* -- the crash ----------------------------------------------------------------------------------------- */
+/* -- the crash
+ * ----------------------------------------------------------------------------------------- */
 
 enum fate { WORST, BEST, DICE };
 

@@ -1,121 +1,15 @@
 // SPDX-License-Identifier: MIT
-/* The store on disk: what lies where, what is refused, and that bytes come back. */
-#include "tests/unit/store_fixture.h"
-#include "swarm/store.h"
-#include "base/cleanup.h"
-#include "base/limits.h"
+/* The store on disk: what lies where, and that bytes come back. */
+#include "tests/unit/store_disk_fixture.h"
 
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define KIB 1024u
-#define PIECE (16 * KIB)
-#define N(a) ((uint32_t)(sizeof(a) / sizeof((a)[0])))
-#define HASH "a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1"
-
-/* A child of fork cannot use cmocka's assertions: they would jump back into the parent's tests. */
-#define CHECK(x)                                                                                   \
-	do {                                                                                       \
-		if (!(x)) {                                                                        \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                    \
-			_exit(1);                                                                  \
-		}                                                                                  \
-	} while (0)
-
-static void make_single(struct fixture *f, uint64_t length)
-{
-	fixture_make(f, "image.raw", 1, NULL, &length, PIECE, false);
-}
-
-/* Folders, an empty file, an executable, lengths that are no multiple of anything, padding. */
-static void make_many(struct fixture *f)
-{
-	static const char *const paths[] = {"a", "x/b", "x/y/c", "x/empty", "z/d"};
-	static const uint64_t lengths[] = {20001, 7, 50000, 0, 33333};
-	fixture_make(f, "folder", N(lengths), paths, lengths, PIECE, true);
-	f->meta.files[1].executable = true;
-}
-
-static struct store *must_open(const struct fixture *f)
-{
-	struct store *s;
-	char *why = NULL;
-	int r = store_open_disk(f->dir, &f->meta, &s, &why);
-	if (r != 0)
-		fail_msg("%d: %s", r, why);
-	return s;
-}
-
-/* Opening fails with this error, and the message has these words in it. */
-static void must_fail(int r, int error, char *why, const char *words)
-{
-	assert_int_equal(r, error);
-	assert_non_null(why);
-	if (!strstr(why, words))
-		fail_msg("\"%s\" does not say \"%s\"", why, words);
-	free(why);
-}
-
-static void must_refuse(const struct fixture *f, int error, const char *words)
-{
-	struct store *s;
-	char *why = NULL;
-	int r = store_open_disk(f->dir, &f->meta, &s, &why);
-	must_fail(r, error, why, words);
-}
-
-static void write_all(struct store *s, const struct fixture *f, size_t step)
-{
-	size_t space = (size_t)f->meta.space;
-	uint8_t *data = malloc(space);
-	fixture_fill(0, data, space);
-	for (size_t at = 0; at < space; at += step)
-		assert_int_equal(s->ops->write(s, at, data + at, MIN(space - at, step)), 0);
-	free(data);
-}
-
-static void check_all(struct store *s, const struct fixture *f, size_t step)
-{
-	size_t space = (size_t)f->meta.space;
-	uint8_t *data = malloc(step);
-	for (size_t at = 0; at < space; at += step) {
-		size_t len = MIN(space - at, step);
-		memset(data, 0xee, len);
-		assert_int_equal(s->ops->read(s, at, data, len, false), 0);
-		assert_true(fixture_check(f, at, data, len));
-	}
-	free(data);
-}
-
-static uint64_t size_of(const char *path)
-{
-	struct stat st;
-	assert_int_equal(lstat(path, &st), 0);
-	return (uint64_t)st.st_size;
-}
-
-static mode_t mode_of(const char *path)
-{
-	struct stat st;
-	assert_int_equal(lstat(path, &st), 0);
-	return st.st_mode & 07777;
-}
-
-static bool exists(const char *path)
-{
-	struct stat st;
-	return lstat(path, &st) == 0;
-}
-
-/* -- the entry ----------------------------------------------------------------------------------- */
+/* -- the entry -----------------------------------------------------------------------------------
+ */
 
 static void test_an_entry_is_made_as_documented(void **state)
 {
@@ -233,216 +127,8 @@ static void test_a_store_that_is_a_file_is_refused(void **state)
 	fixture_done(&f);
 }
 
-/* -- names that lead elsewhere --------------------------------------------------------------------- */
-
-/* With `link` a symbolic link to a folder (or file) outside, opening fails and nothing comes there. */
-static void check_link(const char *link, const char *to, int error, const char *words)
-{
-	struct fixture f;
-	make_many(&f);
-	store_close(must_open(&f));
-	assert_int_equal(mkdir(fixture_path(&f, "outside"), 0777), 0);
-	fixture_write_file(fixture_path(&f, "outside/target"), "untouched", 9);
-	const char *path = fixture_path(&f, link);
-	fixture_rmtree(path);
-	assert_int_equal(symlink(fixture_path(&f, to), path), 0);
-	must_refuse(&f, error, words);
-	assert_int_equal(size_of(fixture_path(&f, "outside/target")), 9);
-	assert_false(exists(fixture_path(&f, "outside/b")));
-	fixture_done(&f);
-}
-
-static void test_a_link_in_place_of_a_file_is_refused(void **state)
-{
-	check_link(HASH "/content/a", "outside/target", -ELOOP, "/content/a: a symbolic link");
-}
-
-static void test_a_dangling_link_in_place_of_a_file_is_refused(void **state)
-{
-	check_link(HASH "/content/x/b", "outside/new", -ELOOP, "/content/x/b: a symbolic link");
-}
-
-static void test_a_link_in_place_of_a_folder_is_refused(void **state)
-{
-	check_link(HASH "/content/x", "outside", -ELOOP, "/content/x/b: a symbolic link");
-}
-
-static void test_a_link_in_place_of_the_content_is_refused(void **state)
-{
-	check_link(HASH "/content", "outside", -ENOTDIR, "/content: Not a directory");
-}
-
-static void test_a_link_in_place_of_the_entry_is_refused(void **state)
-{
-	check_link(HASH, "outside", -ENOTDIR, HASH ": Not a directory");
-}
-
-static void test_a_link_in_place_of_the_lock_is_refused(void **state)
-{
-	check_link(HASH "/lock", "outside/target", -ELOOP, "/lock");
-}
-
-static void test_a_link_in_place_of_the_record_is_not_followed(void **state)
-{
-	struct fixture f;
-	uint8_t *data;
-	size_t len;
-	make_single(&f, 5);
-	store_close(must_open(&f));
-	fixture_write_file(fixture_path(&f, "outside"), "untouched", 9);
-	assert_int_equal(symlink(fixture_path(&f, "outside"), fixture_path(&f, HASH "/have")), 0);
-	assert_int_equal(symlink(fixture_path(&f, "outside"), fixture_path(&f, HASH "/have.new")), 0);
-	struct store *s = must_open(&f);
-	assert_int_equal(s->ops->load_record(s, &data, &len), -ELOOP);
-	assert_int_equal(s->ops->save_record(s, "record", 6), 0);
-	assert_int_equal(size_of(fixture_path(&f, "outside")), 9);
-	assert_int_equal(s->ops->load_record(s, &data, &len), 0);
-	assert_int_equal(len, 6);
-	free(data);
-	store_close(s);
-	fixture_done(&f);
-}
-
-static void test_a_pipe_or_folder_in_place_of_a_file_is_refused(void **state)
-{
-	struct fixture f;
-	make_many(&f);
-	store_close(must_open(&f));
-	const char *path = fixture_path(&f, HASH "/content/a");
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(mkfifo(path, 0644), 0);
-	must_refuse(&f, -EINVAL, "/content/a: not a regular file");
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(mkdir(path, 0755), 0);
-	must_refuse(&f, -EISDIR, "/content/a: Is a directory");
-	fixture_done(&f);
-}
-
-/* What metainfo lets through is checked there; the store stays inside all the same. */
-static void test_a_path_that_climbs_out_is_refused(void **state)
-{
-	static const char *const paths[] = {"../out", "x/../../out", "/out", "x//out", "./out", ""};
-	for (uint32_t i = 0; i < N(paths); i++) {
-		struct fixture f;
-		struct store *s;
-		char *why = NULL;
-		const uint64_t length = 5;
-		fixture_make(&f, "folder", 1, &paths[i], &length, PIECE, false);
-		assert_true(store_open_disk(f.dir, &f.meta, &s, &why) < 0);
-		free(why);
-		assert_false(exists(fixture_path(&f, "out")));
-		assert_false(exists(fixture_path(&f, HASH "/out")));
-		assert_false(exists("/out"));
-		fixture_done(&f);
-	}
-}
-
-static char *deep_path(unsigned depth)
-{
-	char *path = xcalloc(depth, 101);
-	for (unsigned i = 0; i < depth; i++)
-		memset(path + 101 * i, 'd', 100);
-	for (unsigned i = 1; i < depth; i++)
-		path[101 * i - 1] = '/';
-	return path;
-}
-
-static void test_a_path_longer_than_the_kernel_takes_works(void **state)
-{
-	struct fixture f;
-	CLEANUP_FREE char *path = deep_path(100);
-	const char *paths[] = {path};
-	const uint64_t length = 40000;
-	fixture_make(&f, "folder", 1, paths, &length, PIECE, false);
-	struct store *s = must_open(&f);
-	write_all(s, &f, 9999);
-	assert_int_equal(s->ops->sync(s), 0);
-	store_close(s);
-	s = must_open(&f);
-	assert_false(s->touched);
-	check_all(s, &f, 9999);
-	store_close(s);
-	fixture_done(&f);
-}
-
-/* Runs `fn` in a child where the kernel knows no openat2. */
-static void without_openat2(void (*fn)(const struct fixture *f), const struct fixture *f)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat2, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {.len = N(code), .filter = code};
-	int status;
-	pid_t child = fork();
-	if (child == 0) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-			prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-			_exit(77);
-		CHECK(syscall(SYS_openat2, AT_FDCWD, "/", NULL, 0) < 0 && errno == ENOSYS);
-		fn(f);
-		_exit(0);
-	}
-	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_true(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
-		skip();
-	assert_int_equal(WEXITSTATUS(status), 0);
-}
-
-static void old_kernel_works(const struct fixture *f)
-{
-	struct store *s;
-	char *why;
-	uint8_t data[100], back[100];
-	fixture_fill(19950, data, sizeof(data));
-	CHECK(store_open_disk(f->dir, &f->meta, &s, &why) == 0);
-	CHECK(s->ops->write(s, 19950, data, sizeof(data)) == 0);
-	CHECK(s->ops->sync(s) == 0);
-	CHECK(s->ops->read(s, 19950, back, sizeof(back), false) == 0);
-	CHECK(fixture_check(f, 19950, back, sizeof(back)));
-	store_close(s);
-}
-
-static void old_kernel_refuses_links(const struct fixture *f)
-{
-	struct store *s;
-	char *why = NULL;
-	int r = store_open_disk(f->dir, &f->meta, &s, &why);
-	CHECK(r == -ENOTDIR || r == -ELOOP);
-	free(why);
-}
-
-static void test_without_openat2_it_works(void **state)
-{
-	struct fixture f;
-	make_many(&f);
-	without_openat2(old_kernel_works, &f);
-	assert_int_equal(size_of(fixture_path(&f, HASH "/content/x/y/c")), 50000);
-	fixture_done(&f);
-}
-
-static void test_without_openat2_links_are_refused(void **state)
-{
-	static const char *const links[] = {
-		HASH, HASH "/content", HASH "/content/a", HASH "/content/x", HASH "/content/x/y"};
-	for (uint32_t i = 0; i < N(links); i++) {
-		struct fixture f;
-		make_many(&f);
-		store_close(must_open(&f));
-		assert_int_equal(mkdir(fixture_path(&f, "outside"), 0777), 0);
-		fixture_rmtree(fixture_path(&f, links[i]));
-		assert_int_equal(
-			symlink(fixture_path(&f, "outside"), fixture_path(&f, links[i])), 0);
-		without_openat2(old_kernel_refuses_links, &f);
-		assert_int_equal(rmdir(fixture_path(&f, "outside")), 0); /* still empty */
-		fixture_done(&f);
-	}
-}
-
-/* -- bytes ------------------------------------------------------------------------------------------- */
+/* -- bytes
+ * ------------------------------------------------------------------------------------------- */
 
 static void test_bytes_come_back_across_files_and_padding(void **state)
 {
@@ -573,7 +259,8 @@ static void test_used_counts_what_is_on_disk(void **state)
 	fixture_done(&f);
 }
 
-/* -- many files --------------------------------------------------------------------------------------- */
+/* -- many files
+ * --------------------------------------------------------------------------------------- */
 
 #define MANY (STORE_PINNED_FDS + STORE_CACHED_FDS + 50)
 
@@ -602,7 +289,8 @@ static void test_descriptors_are_bounded_however_many_files(void **state)
 	write_all(s, &f, 777); /* more dirty files than the cache holds */
 	check_all(s, &f, 1000);
 	/* And the folders, the lock. */
-	assert_in_range(open_descriptors() - before, STORE_PINNED_FDS, STORE_PINNED_FDS + STORE_CACHED_FDS + 8);
+	assert_in_range(open_descriptors() - before, STORE_PINNED_FDS,
+		STORE_PINNED_FDS + STORE_CACHED_FDS + 8);
 	assert_int_equal(s->ops->sync(s), 0);
 	assert_int_equal(s->ops->sync(s), 0);
 	assert_in_range(s->ops->used(s), f.meta.size, (uint64_t)MANY * 65536);
@@ -674,8 +362,8 @@ static void *read_at_random(void *arg)
 			*r->wrong += r->s->ops->write(r->s, at, data, sizeof(data)) != 0;
 		} else {
 			int e = r->s->ops->read(r->s, at, data, sizeof(data), i % 2);
-			*r->wrong += e != -EAGAIN &&
-				(e || !fixture_check(r->f, at, data, sizeof(data)));
+			*r->wrong +=
+				e != -EAGAIN && (e || !fixture_check(r->f, at, data, sizeof(data)));
 		}
 		if (r->write && i % 50 == 0 && r->seed % 2)
 			sched_yield();
@@ -694,7 +382,8 @@ static void test_threads_share_few_descriptors(void **state)
 	for (unsigned i = 0; i < N(readers); i++) {
 		readers[i] = (struct reader) {
 			.s = s, .f = &f, .seed = i, .write = i % 3 == 0, .wrong = &wrong};
-		assert_int_equal(pthread_create(&readers[i].thread, NULL, read_at_random, &readers[i]), 0);
+		assert_int_equal(
+			pthread_create(&readers[i].thread, NULL, read_at_random, &readers[i]), 0);
 	}
 	for (unsigned i = 0; i < 10; i++)
 		assert_int_equal(s->ops->sync(s), 0);
@@ -705,7 +394,8 @@ static void test_threads_share_few_descriptors(void **state)
 	fixture_done(&f);
 }
 
-/* -- files that are not as we left them ---------------------------------------------------------------- */
+/* -- files that are not as we left them
+ * ---------------------------------------------------------------- */
 
 static void test_a_file_of_another_size_is_set_right_and_told(void **state)
 {
@@ -737,7 +427,8 @@ static void test_a_file_that_is_gone_is_made_again_and_told(void **state)
 	fixture_done(&f);
 }
 
-/* -- the record ------------------------------------------------------------------------------------------ */
+/* -- the record
+ * ------------------------------------------------------------------------------------------ */
 
 static void test_a_record_is_replaced_whole(void **state)
 {
@@ -775,7 +466,9 @@ static void test_a_record_larger_than_any_is_not_loaded(void **state)
 	fixture_done(&f);
 }
 
-/* -- in place ----------------------------------------------------------------------------------------------- */
+/* -- in place
+ * -----------------------------------------------------------------------------------------------
+ */
 
 static void test_a_file_in_place_is_read_and_never_written(void **state)
 {
@@ -812,12 +505,14 @@ static void test_a_folder_in_place(void **state)
 	s = must_open(&f);
 	write_all(s, &f, PIECE);
 	store_close(s);
-	assert_int_equal(store_open_in_place(fixture_path(&f, HASH "/content"), &f.meta, &s, &why), 0);
+	assert_int_equal(
+		store_open_in_place(fixture_path(&f, HASH "/content"), &f.meta, &s, &why), 0);
 	check_all(s, &f, 3000);
 	store_close(s);
 	assert_int_equal(symlink("y", fixture_path(&f, HASH "/content/x/l")), 0);
 	assert_int_equal(rename(fixture_path(&f, HASH "/content/x/y/c"),
-				 fixture_path(&f, HASH "/content/c")), 0);
+				 fixture_path(&f, HASH "/content/c")),
+		0);
 	assert_int_equal(symlink("../../c", fixture_path(&f, HASH "/content/x/y/c")), 0);
 	int r = store_open_in_place(fixture_path(&f, HASH "/content"), &f.meta, &s, &why);
 	must_fail(r, -ELOOP, why, "/content/x/y/c: a symbolic link");
@@ -849,7 +544,9 @@ static void test_in_place_everything_must_be_there_in_its_size(void **state)
 	fixture_done(&f);
 }
 
-/* -- get ------------------------------------------------------------------------------------------------------ */
+/* -- get
+ * ------------------------------------------------------------------------------------------------------
+ */
 
 static struct store *must_get(const struct fixture *f)
 {
@@ -950,7 +647,9 @@ static void test_a_finished_entry_of_the_store_stays(void **state)
 	fixture_done(&f);
 }
 
-/* -- a full disk ------------------------------------------------------------------------------------------------ */
+/* -- a full disk
+ * ------------------------------------------------------------------------------------------------
+ */
 
 static void on_full_disk(struct fixture *f)
 {
@@ -969,7 +668,8 @@ static void on_full_disk(struct fixture *f)
 	CHECK(r == -ENOSPC);
 	CHECK(s->ops->sync(s) == 0);
 	CHECK(s->ops->save_record(s, data, sizeof(data)) == -ENOSPC);
-	CHECK(faccessat(AT_FDCWD, fixture_path(f, HASH "/have.new"), F_OK, AT_SYMLINK_NOFOLLOW) < 0);
+	CHECK(faccessat(AT_FDCWD, fixture_path(f, HASH "/have.new"), F_OK, AT_SYMLINK_NOFOLLOW) <
+		0);
 	CHECK(s->ops->read(s, 0, data, sizeof(data), false) == 0);
 	CHECK(fixture_check(f, 0, data, sizeof(data)));
 	store_close(s);
@@ -989,7 +689,8 @@ static void test_a_full_disk_is_an_error_and_no_more(void **state)
 	make_single(&f, 64 << 20);
 	pid_t child = fork();
 	if (child == 0) {
-		if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		if (unshare(CLONE_NEWNS) < 0 ||
+			mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 			_exit(77);
 		on_full_disk(&f);
 		_exit(0);
@@ -1012,18 +713,6 @@ int main(void)
 		cmocka_unit_test(test_the_lock_lives_through_a_fork),
 		cmocka_unit_test(test_an_entry_of_another_user_is_refused_where_others_may_write),
 		cmocka_unit_test(test_a_store_that_is_a_file_is_refused),
-		cmocka_unit_test(test_a_link_in_place_of_a_file_is_refused),
-		cmocka_unit_test(test_a_dangling_link_in_place_of_a_file_is_refused),
-		cmocka_unit_test(test_a_link_in_place_of_a_folder_is_refused),
-		cmocka_unit_test(test_a_link_in_place_of_the_content_is_refused),
-		cmocka_unit_test(test_a_link_in_place_of_the_entry_is_refused),
-		cmocka_unit_test(test_a_link_in_place_of_the_lock_is_refused),
-		cmocka_unit_test(test_a_link_in_place_of_the_record_is_not_followed),
-		cmocka_unit_test(test_a_pipe_or_folder_in_place_of_a_file_is_refused),
-		cmocka_unit_test(test_a_path_that_climbs_out_is_refused),
-		cmocka_unit_test(test_a_path_longer_than_the_kernel_takes_works),
-		cmocka_unit_test(test_without_openat2_it_works),
-		cmocka_unit_test(test_without_openat2_links_are_refused),
 		cmocka_unit_test(test_bytes_come_back_across_files_and_padding),
 		cmocka_unit_test(test_what_was_not_written_reads_as_zeros),
 		cmocka_unit_test(test_ranges_past_the_space_are_refused),
