@@ -11,6 +11,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 void peerset_init(struct peerset *s, uint8_t addr_len)
@@ -30,9 +31,34 @@ static size_t block_size(const struct peerset *s, uint32_t cap)
 	return cap * (sizeof(struct peer_meta) + sizeof(uint16_t) + s->addr_len);
 }
 
+/* Positions of a set whose index has at most 2^16 slots fit 16 bits: it is three quarters full. */
+static bool index_is_narrow(const struct peerset *s)
+{
+	return s->index_mask <= UINT16_MAX;
+}
+
+static uint32_t index_get(const struct peerset *s, uint32_t slot)
+{
+	return index_is_narrow(s) ? ((const uint16_t *)s->index)[slot] :
+				    ((const uint32_t *)s->index)[slot];
+}
+
+static void index_set(struct peerset *s, uint32_t slot, uint32_t v)
+{
+	if (index_is_narrow(s))
+		((uint16_t *)s->index)[slot] = (uint16_t)v;
+	else
+		((uint32_t *)s->index)[slot] = v;
+}
+
+static size_t index_width(const struct peerset *s)
+{
+	return index_is_narrow(s) ? sizeof(uint16_t) : sizeof(uint32_t);
+}
+
 size_t peerset_memory(const struct peerset *s)
 {
-	return block_size(s, s->cap) + (s->index ? (s->index_mask + 1) * sizeof(*s->index) : 0);
+	return block_size(s, s->cap) + (s->index ? (s->index_mask + 1) * index_width(s) : 0);
 }
 
 static void set_cap(struct peerset *s, uint32_t cap)
@@ -58,7 +84,7 @@ static uint32_t home(const struct peerset *s, const struct sipkey *key, const ui
 static uint32_t slot_of(const struct peerset *s, const struct sipkey *key, uint32_t at)
 {
 	uint32_t i = home(s, key, peerset_addr(s, at));
-	while (s->index[i] != at + 1)
+	while (index_get(s, i) != at + 1)
 		i = (i + 1) & s->index_mask;
 	return i;
 }
@@ -66,26 +92,27 @@ static uint32_t slot_of(const struct peerset *s, const struct sipkey *key, uint3
 static void index_put(struct peerset *s, const struct sipkey *key, uint32_t at)
 {
 	uint32_t i = home(s, key, peerset_addr(s, at));
-	while (s->index[i])
+	while (index_get(s, i))
 		i = (i + 1) & s->index_mask;
-	s->index[i] = at + 1;
+	index_set(s, i, at + 1);
 }
 
 static void index_drop(struct peerset *s, const struct sipkey *key, uint32_t hole)
 {
-	uint32_t i = hole;
+	uint32_t i = hole, v;
 	for (;;) {
 		i = (i + 1) & s->index_mask;
-		if (!s->index[i])
+		v = index_get(s, i);
+		if (!v)
 			break;
-		uint32_t h = home(s, key, peerset_addr(s, s->index[i] - 1));
+		uint32_t h = home(s, key, peerset_addr(s, v - 1));
 		/* May stand in the hole unless its home lies behind it, on the way to i. */
 		if (((i - h) & s->index_mask) >= ((i - hole) & s->index_mask)) {
-			s->index[hole] = s->index[i];
+			index_set(s, hole, v);
 			hole = i;
 		}
 	}
-	s->index[hole] = 0;
+	index_set(s, hole, 0);
 }
 
 /* An index for `slots` slots (a power of two), or none for 0. */
@@ -96,8 +123,8 @@ static void index_build(struct peerset *s, const struct sipkey *key, uint32_t sl
 	s->index_mask = 0;
 	if (!slots)
 		return;
-	s->index = xcalloc(slots, sizeof(*s->index));
 	s->index_mask = slots - 1;
+	s->index = xcalloc(slots, index_width(s));
 	for (uint32_t i = 0; i < s->n; i++)
 		index_put(s, key, i);
 }
@@ -111,10 +138,10 @@ uint32_t peerset_find(const struct peerset *s, const struct sipkey *key, const u
 		}
 		return PEERSET_NONE;
 	}
-	for (uint32_t i = home(s, key, addr); s->index[i]; i = (i + 1) & s->index_mask) {
-		uint32_t at = s->index[i] - 1;
-		if (!memcmp(peerset_addr(s, at), addr, s->addr_len))
-			return at;
+	uint32_t v;
+	for (uint32_t i = home(s, key, addr); (v = index_get(s, i)); i = (i + 1) & s->index_mask) {
+		if (!memcmp(peerset_addr(s, v - 1), addr, s->addr_len))
+			return v - 1;
 	}
 	return PEERSET_NONE;
 }
@@ -131,13 +158,13 @@ uint32_t peerset_add(struct peerset *s, const struct sipkey *key, const uint8_t 
 	const struct peer_meta *meta, uint16_t site, uint64_t random)
 {
 	if (s->n == s->cap)
-		set_cap(s, s->n < 256 ? s->n + s->n / 2 + 1 : s->n + s->n / 8);
+		set_cap(s, s->n < 256 ? s->n + s->n / 4 + 1 : s->n + s->n / 8);
 	uint32_t at = (uint32_t)(random % (s->n + 1ull));
 	uint32_t end = s->n++;
 	if (at != end) {
 		/* Its address stays the same, only its position changes. */
 		if (s->index)
-			s->index[slot_of(s, key, at)] = end + 1;
+			index_set(s, slot_of(s, key, at), end + 1);
 		put(s, end, peerset_addr(s, at), &s->meta[at], peerset_sites(s)[at]);
 	}
 	put(s, at, addr, meta, site);
@@ -157,7 +184,7 @@ void peerset_remove(struct peerset *s, const struct sipkey *key, uint32_t at)
 		index_drop(s, key, slot_of(s, key, at));
 	if (at != last) {
 		if (s->index)
-			s->index[slot_of(s, key, last)] = at + 1;
+			index_set(s, slot_of(s, key, last), at + 1);
 		put(s, at, peerset_addr(s, last), &s->meta[last], peerset_sites(s)[last]);
 	}
 	s->n = last;
@@ -181,6 +208,6 @@ void peerset_check(const struct peerset *s, const struct sipkey *key)
 		assert(peerset_find(s, key, peerset_addr(s, i)) == i);
 	uint32_t used = 0;
 	for (uint32_t i = 0; s->index && i <= s->index_mask; i++)
-		used += s->index[i] != 0;
+		used += index_get(s, i) != 0;
 	assert(!s->index || used == s->n);
 }

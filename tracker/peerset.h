@@ -4,10 +4,11 @@
  * Made for replies: the compact addresses (BEP 23, BEP 7) lie one after the other, in random order,
  * so that a random choice of peers is one copy from a random place.  The order is random because a
  * new peer takes a random place and the one that stood there goes to the end; a hole is filled by
- * the last.  A hash index of positions (4 bytes a slot, only above PEERSET_SCAN peers) finds a peer
- * by address and port.  All is O(1), but for the growing.
+ * the last.  A hash index of positions (only above PEERSET_SCAN peers; 2 bytes a slot, 4 in the
+ * largest sets) finds a peer by address and port.  All is O(1), but for the growing.
  *
- * Memory: 36 bytes a peer (IPv6: 48), 5 to 10 of index, and up to an eighth of room to grow.
+ * Memory: 36 bytes a peer (IPv6: 48), 3 to 5 of index (the largest: 5 to 11), and an eighth to a
+ * quarter of room to grow.
  *
  * Thread: loop.
  */
@@ -34,7 +35,7 @@ struct peer_meta {
 
 struct peerset {
 	struct peer_meta *meta; /* owned: one block: meta[cap], site[cap], addr[cap * addr_len] */
-	uint32_t *index;        /* owned; position + 1, 0 is free; NULL while small */
+	void *index;            /* owned; uint16_t or uint32_t: position + 1, 0 is free; NULL while small */
 	uint32_t n, cap;
 	uint32_t index_mask;
 	uint8_t addr_len;

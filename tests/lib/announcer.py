@@ -6,6 +6,7 @@ It is no p2pfs and no library: it sends what the test says, right or wrong, and 
 
 import http.client
 import ipaddress
+import json
 import random
 import socket
 import ssl
@@ -13,10 +14,19 @@ import struct
 import urllib.parse
 
 from lib import bencode
+from lib.drivers import DRIVERS
+from lib.process import run
 from lib.wait import PATIENCE
 
 HASH = bytes(range(20))
 EVENTS = {"": 0, "completed": 1, "started": 2, "stopped": 3}
+
+
+def track_load(protocol, tracker, **options):
+    """What tests/lib/track_load.c measured: a dictionary."""
+    argv = [DRIVERS / "track_load", protocol, tracker.address, tracker.port,
+            *(f"{name}={value}" for name, value in options.items())]
+    return json.loads(run(argv, seconds=170).stdout)
 
 
 def peer_id(number, prefix="-P20001-"):

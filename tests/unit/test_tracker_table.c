@@ -610,6 +610,32 @@ static void test_random_life(void **state)
 	table_free(t);
 }
 
+/* Across the width of the index and back, in one torrent. */
+static void test_a_large_swarm_grows_and_shrinks(void **state)
+{
+	enum { PEERS = 60000 };
+	struct table_config big = config;
+	big.max_swarm = PEERS;
+	struct table *t = table_new(&big, T0);
+	for (unsigned n = 0; n < PEERS; n++) {
+		struct announce a = peer(1, n, false);
+		a.numwant = 0;
+		say(t, a, T0);
+	}
+	table_check(t);
+	for (unsigned n = 0; n < PEERS; n++) {
+		struct announce a = peer(1, n, false);
+		a.event = EVENT_STOPPED;
+		assert_int_equal(say(t, a, T0).incomplete, PEERS - 1 - n);
+		if (n % 10000 == 0)
+			table_check(t);
+	}
+	struct table_counts counts;
+	table_counts(t, &counts);
+	assert_int_equal(counts.swarms, 0);
+	table_free(t);
+}
+
 static uint64_t memory_of(unsigned torrents, unsigned peers, bool v6)
 {
 	struct table_config big = config;
@@ -665,6 +691,7 @@ int main(void)
 		cmocka_unit_test(test_dirty_swarms_come_once),
 		cmocka_unit_test(test_changes_are_told),
 		cmocka_unit_test(test_random_life),
+		cmocka_unit_test(test_a_large_swarm_grows_and_shrinks),
 		cmocka_unit_test(test_a_peer_takes_64_bytes_at_most),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
