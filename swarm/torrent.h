@@ -268,6 +268,8 @@ void serve_set_choking(void *peer, bool unchoked);
 int profile_open(struct torrent *t, const struct torrent_config *config, char **ret_why);
 void profile_close(struct torrent *t); /* after the workers ended */
 void profile_on_read(struct torrent *t, uint32_t first, uint32_t n); /* blocks; any thread */
+/* Does the profile in use name these blocks, all that are no known zeros? */
+bool profile_names(const struct torrent *t, uint32_t first, uint32_t n);
 void profile_on_tick(struct torrent *t, uint64_t now);
 void profile_pump(struct torrent *t, uint64_t now);
 void profile_status(struct torrent *t, json_t *ret);

@@ -12,9 +12,10 @@
  * Using.  The first that there is of: the named one, the one beside the .torrent, the one in it, the
  * entry's.  Its blocks are asked for in its order, after demands and before streams and filling: it
  * is known what this image's boot reads, a stream is a guess, and a reader whose reads are not in the
- * profile is held up for no longer than the profile takes.  So also with fill=off, which is about
- * what nobody wants: a profile is wanted.  Where blocks cannot be verified alone the whole piece is
- * asked for, where the profile touches it first.
+ * profile is held up for no longer than the profile takes.  Reads that it names teach no stream: what
+ * it does not name was not read by that boot.  It is fetched with fill=off, too, which is about what
+ * nobody wants.  Where blocks cannot be verified alone the whole piece is asked for, where the profile
+ * touches it first.
  *
  * Thread: loop; profile_on_read and torrent_recorded_profile any.
  */
@@ -59,6 +60,7 @@ struct torrent_profile {
 
 	/* Used. */
 	char *from;              /* owned; NULL: none is used */
+	struct bits named;       /* its blocks */
 	struct range *ranges;    /* owned; no block is in two */
 	size_t n_ranges, cap_ranges;
 	uint64_t n_blocks, n_had;
@@ -196,21 +198,32 @@ static void use(struct torrent *t, const struct profile *from, const char *name)
 {
 	struct torrent_profile *p = t->profile;
 	uint32_t bpp = t->layout.blocks_per_piece;
-	struct bits taken;
-	bits_init(&taken, t->layout.n_blocks);
+	bits_init(&p->named, t->layout.n_blocks);
 	for (size_t i = 0; i < from->n; i++) {
 		uint32_t first, n;
 		layout_blocks(&t->layout, from->ranges[i].offset, from->ranges[i].length, &first, &n);
 		for (uint32_t k = first; k < first + n; k++) {
-			if (layout_block_len(&t->layout, k / bpp, k % bpp) && bits_set(&taken, k))
+			if (layout_block_len(&t->layout, k / bpp, k % bpp) && bits_set(&p->named, k))
 				add_block(p, k);
 		}
 	}
-	bits_done(&taken);
 	if (!p->n_blocks)
 		return;
 	p->from = xstrdup(name);
 	p->todo = xcalloc(p->n_ranges, sizeof(p->todo[0]));
+}
+
+bool profile_names(const struct torrent *t, uint32_t first, uint32_t n)
+{
+	const struct torrent_profile *p = t->profile;
+	bool any = false;
+	for (uint32_t k = first; p && p->from && k < first + n; k++) {
+		if (bits_get(&p->named, k))
+			any = true;
+		else if (!bits_get(&t->zero, k)) /* which are not recorded */
+			return false;
+	}
+	return any;
 }
 
 /* Counts what is here, and lists what is not: blocks come, and may be lost again. */
@@ -365,6 +378,7 @@ void profile_close(struct torrent *t)
 	t->profile = NULL;
 	pthread_mutex_destroy(&p->lock);
 	bits_done(&p->seen);
+	bits_done(&p->named);
 	profile_free(p->recorded);
 	profile_free(p->own);
 	free(p->path);

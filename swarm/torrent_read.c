@@ -244,7 +244,8 @@ uint64_t torrent_read(struct torrent *t, uint64_t offset, size_t len, uint64_t t
 	uint32_t bpp = t->layout.blocks_per_piece;
 	for (uint32_t p = r->first / bpp; p <= (r->first + r->n_blocks - 1) / bpp; p++)
 		verify_check_piece(t, p, true);
-	streams_on_read(&t->streams, layout_file_of(&t->layout, r->first / bpp), offset, len);
+	if (!profile_names(t, r->first, r->n_blocks))
+		streams_on_read(&t->streams, layout_file_of(&t->layout, r->first / bpp), offset, len);
 	profile_on_read(t, r->first, r->n_blocks);
 	t->demands_open = true;
 	ask_trim(t);
@@ -334,9 +335,11 @@ void read_take_recent(struct torrent *t)
 		t->n_recent = 0;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t piece = (uint32_t)(recent[i].offset / t->layout.piece_length);
-		streams_on_read(&t->streams, layout_file_of(&t->layout, piece), recent[i].offset,
-			recent[i].len);
+		uint32_t piece = (uint32_t)(recent[i].offset / t->layout.piece_length), first, blocks;
+		layout_blocks(&t->layout, recent[i].offset, recent[i].len, &first, &blocks);
+		if (!profile_names(t, first, blocks))
+			streams_on_read(&t->streams, layout_file_of(&t->layout, piece),
+				recent[i].offset, recent[i].len);
 	}
 	if (n)
 		t->interactive_until = clock_us() + INTERACTIVE_US;
