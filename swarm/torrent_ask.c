@@ -311,13 +311,17 @@ static uint64_t early_target(const struct path *p, bool interactive)
 
 void ask_trim(struct torrent *t)
 {
+	/* A profile's blocks are given up to the first read alone: cancelled again and again they would
+	 * be asked for again at once, and come twice. */
+	bool first = t->n_reads == 1 && clock_us() >= t->interactive_until;
 	for (struct conn *c = t->conns; c; c = c->next) {
 		for (unsigned i = c->n_asks; i-- > 0;) {
 			struct ask *a = &c->asks[i];
 			if (a->kind != ASK_DEMAND && read_wants(t, a->piece, a->block))
 				a->kind = ASK_DEMAND;
 			uint64_t target = a->kind == ASK_FILL ? interactive_target(&c->path) :
-				a->kind == ASK_EARLY ? early_target(&c->path, true) : UINT64_MAX;
+				a->kind == ASK_EARLY && first ? early_target(&c->path, true) :
+				UINT64_MAX;
 			if (c->outstanding <= target)
 				continue;
 			uint32_t piece = a->piece, block = a->block;
