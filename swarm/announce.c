@@ -26,9 +26,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STOP_MS 2000u            /* "stopped" is a courtesy: an unmount waits no longer for it */
-#define RESOLVED_LIFE_S 300u     /* a UDP tracker's addresses are looked up again after this */
-#define NUMWANT_STEADY 30u       /* enough peers: some fresh ones now and then */
+#define STOP_MS 2000u /* "stopped" is a courtesy: an unmount waits no longer for it */
+#define RESOLVED_LIFE_S 300u /* a UDP tracker's addresses are looked up again after this */
+#define NUMWANT_STEADY 30u /* enough peers: some fresh ones now and then */
 #define MAX_HASHES 2u
 #define MAX_ROUTES (MAX_HASHES * 2)
 
@@ -43,17 +43,17 @@ struct route {
 	uint64_t next_us; /* when the timer fires, in WAITING */
 	struct announce_timing timing;
 	enum announce_event event; /* of the announce under way */
-	bool started, completed;   /* these events were answered */
+	bool started, completed; /* these events were answered */
 	struct announce_http *http;
 	struct udp_announce *udp;
 	unsigned turn; /* UDP: which of the tracker's addresses of the family is next */
 	/* The last result. */
-	bool answered;   /* once at least */
+	bool answered; /* once at least */
 	uint64_t answered_us;
 	bool no_address;
-	char *error;     /* owned; NULL: it was fine, or there was none yet (!tried) */
+	char *error; /* owned; NULL: it was fine, or there was none yet (!tried) */
 	bool tried;
-	char *warning;   /* owned or NULL */
+	char *warning; /* owned or NULL */
 	char *tracker_id; /* owned or NULL */
 	int32_t seeds, leechers;
 	uint32_t peers;
@@ -102,7 +102,8 @@ static uint32_t draw(void)
 static void route_wait(struct route *r, uint64_t until_us)
 {
 	uint64_t now = clock_us(), gap = until_us > now ? until_us - now : 0;
-	struct timeval tv = {.tv_sec = (time_t)(gap / US_PER_S), .tv_usec = (suseconds_t)(gap % US_PER_S)};
+	struct timeval tv = {
+		.tv_sec = (time_t)(gap / US_PER_S), .tv_usec = (suseconds_t)(gap % US_PER_S)};
 
 	r->state = ROUTE_WAITING;
 	r->next_us = until_us;
@@ -116,7 +117,8 @@ static enum announce_event route_event(const struct route *r)
 		return ANNOUNCE_STOPPED;
 	if (!r->started)
 		return ANNOUNCE_STARTED;
-	return r->tracker->announcer->completed && !r->completed ? ANNOUNCE_COMPLETED : ANNOUNCE_NONE;
+	return r->tracker->announcer->completed && !r->completed ? ANNOUNCE_COMPLETED
+								 : ANNOUNCE_NONE;
 }
 
 static void route_schedule(struct route *r)
@@ -163,7 +165,8 @@ static void take_answer(struct route *r, const struct announce_reply *reply)
 		replace(&r->tracker_id, reply->tracker_id);
 }
 
-static void on_done(void *arg, const struct announce_reply *reply, const char *error, bool no_address)
+static void on_done(
+	void *arg, const struct announce_reply *reply, const char *error, bool no_address)
 {
 	struct route *r = arg;
 	struct announcer *a = r->tracker->announcer;
@@ -171,7 +174,8 @@ static void on_done(void *arg, const struct announce_reply *reply, const char *e
 	r->http = NULL;
 	r->udp = NULL;
 	log_debug(LOG_TRACKER, "%s (IPv%d): %s, %zu peers", r->tracker->redacted,
-		r->family == AF_INET ? 4 : 6, error ? error : "answered", error ? 0 : reply->n_peers);
+		r->family == AF_INET ? 4 : 6, error ? error : "answered",
+		error ? 0 : reply->n_peers);
 	if (a->stopping) {
 		r->state = ROUTE_OFF;
 		announcer_stopped_one(a);
@@ -218,19 +222,23 @@ static void request_fill(const struct route *r, struct announce_request *q)
 		q->numwant = 0;
 	else if (a->hungry)
 		q->numwant = TRACKER_NUMWANT;
+	else if (q->totals.left)
+		q->numwant = NUMWANT_STEADY;
 	else
-		q->numwant = q->totals.left ? NUMWANT_STEADY : 0; /* leechers come to a seed by themselves */
+		q->numwant = 0; /* leechers come to a seed by themselves */
 }
 
 static void route_ask_http(struct route *r)
 {
 	struct announcer *a = r->tracker->announcer;
+	/* An address is of its family, however it is spelt (::ffff:192.0.2.1). */
+	int family = r->tracker->parsed.is_address ? 0 : r->family;
 	struct announce_request q;
 	const char *why;
 
 	r->state = ROUTE_ASKING;
 	request_fill(r, &q);
-	r->http = announce_http_start(a->config.http, r->tracker->url, r->family, &q,
+	r->http = announce_http_start(a->config.http, r->tracker->url, family, &q,
 		a->stopping ? STOP_MS : TRACKER_HTTP_MS, on_done, r, &why);
 	if (!r->http)
 		route_fail(r, why, false);

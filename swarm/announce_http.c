@@ -41,19 +41,23 @@ void announce_reply_done(struct announce_reply *r)
 
 char *announce_http_url(const char *tracker, const struct announce_request *r)
 {
-	static const char *const events[] = {[ANNOUNCE_NONE] = NULL, [ANNOUNCE_COMPLETED] = "completed",
-		[ANNOUNCE_STARTED] = "started", [ANNOUNCE_STOPPED] = "stopped"};
+	static const char *const events[] = {[ANNOUNCE_NONE] = NULL,
+		[ANNOUNCE_COMPLETED] = "completed",
+		[ANNOUNCE_STARTED] = "started",
+		[ANNOUNCE_STOPPED] = "stopped"};
 	CLEANUP_FREE char *hash = url_escape(r->hash, sizeof(r->hash), "");
 	CLEANUP_FREE char *peer_id = url_escape(r->peer_id, sizeof(r->peer_id), "");
 	size_t len = strcspn(tracker, "#");
 	const char *query = memchr(tracker, '?', len);
-	const char *joint = !query ? "?" : query + 1 == tracker + len || tracker[len - 1] == '&' ? "" : "&";
+	const char *joint = !query                                                  ? "?"
+			    : query + 1 == tracker + len || tracker[len - 1] == '&' ? ""
+										    : "&";
 	struct buf b = {0};
 
 	buf_add(&b, tracker, len);
 	buf_addf(&b, "%sinfo_hash=%s&peer_id=%s&port=%u", joint, hash, peer_id, r->port);
-	buf_addf(&b, "&uploaded=%" PRIu64 "&downloaded=%" PRIu64 "&left=%" PRIu64, r->totals.uploaded,
-		r->totals.downloaded, r->totals.left);
+	buf_addf(&b, "&uploaded=%" PRIu64 "&downloaded=%" PRIu64 "&left=%" PRIu64,
+		r->totals.uploaded, r->totals.downloaded, r->totals.left);
 	buf_addf(&b, "&compact=1&no_peer_id=1&numwant=%u&key=%08" PRIX32, r->numwant, r->key);
 	if (events[r->event])
 		buf_addf(&b, "&event=%s", events[r->event]);
@@ -278,8 +282,8 @@ static void on_reply(void *arg, const char *error, int status, const uint8_t *bo
 }
 
 struct announce_http *announce_http_start(struct http *http, const char *tracker, int family,
-	const struct announce_request *request, unsigned timeout_ms, announce_done_fn *done, void *arg,
-	const char **ret_why)
+	const struct announce_request *request, unsigned timeout_ms, announce_done_fn *done,
+	void *arg, const char **ret_why)
 {
 	CLEANUP_FREE char *url = announce_http_url(tracker, request);
 	struct announce_http *a = xcalloc(1, sizeof(*a));

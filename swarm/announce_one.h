@@ -25,23 +25,23 @@ struct announce_request {
 	enum announce_event event;
 	uint32_t numwant;
 	const char *tracker_id; /* HTTP; percent-encoded; borrowed for the call; NULL for none */
-	const char *path;       /* UDP: the URL's path for BEP 41; borrowed while it lasts, or NULL */
+	const char *path; /* UDP: the URL's path for BEP 41; borrowed while it lasts, or NULL */
 };
 
 struct announce_reply {
 	char *failure, *warning; /* owned, printable, or NULL */
-	int64_t retry_s;         /* BEP 31, beside a failure: seconds, 0 not told, -1 never again */
+	int64_t retry_s; /* BEP 31, beside a failure: seconds, 0 not told, -1 never again */
 	uint32_t interval_s, min_interval_s; /* 0: not told */
 	int32_t seeds, leechers; /* -1: not told */
-	char *tracker_id;        /* owned, percent-encoded, or NULL */
-	struct addr *peers;      /* owned; none with port 0 */
+	char *tracker_id; /* owned, percent-encoded, or NULL */
+	struct addr *peers; /* owned; none with port 0 */
 	size_t n_peers;
 };
 
 void announce_reply_done(struct announce_reply *r);
 
-/* How it ended.  error NULL: `reply` is good.  Else a printable sentence for the call's life; `reply`
- * is then the failure that the tracker gave, or NULL when there was no proper answer.
+/* How it ended.  error NULL: `reply` is good.  Else a printable sentence for the call's life;
+ * `reply` is then the failure that the tracker gave, or NULL when there was no proper answer.
  * no_address: the tracker has no address of the family, or we have no way there. */
 typedef void announce_done_fn(
 	void *arg, const struct announce_reply *reply, const char *error, bool no_address);
@@ -56,8 +56,8 @@ int announce_http_parse(
 /* NULL when the URL is refused, with a static reason.  `done` exactly once unless cancelled, never
  * from inside of this call. */
 struct announce_http *announce_http_start(struct http *http, const char *tracker, int family,
-	const struct announce_request *request, unsigned timeout_ms, announce_done_fn *done, void *arg,
-	const char **ret_why);
+	const struct announce_request *request, unsigned timeout_ms, announce_done_fn *done,
+	void *arg, const char **ret_why);
 void announce_http_cancel(struct announce_http *a);
 
 /* -- announce_udp.c: UDP -------------------------------------------------------------------- */

@@ -121,7 +121,8 @@ enum exchange_result exchange_timeout(struct exchange *x)
 	return x->tries < EXCHANGE_TRIES ? EXCHANGE_SEND : EXCHANGE_FAILED;
 }
 
-static enum exchange_result receive_error(struct exchange *x, struct cursor *c, struct announce_reply *ret)
+static enum exchange_result receive_error(
+	struct exchange *x, struct cursor *c, struct announce_reply *ret)
 {
 	/* The tracker was started again, or its clock runs faster than ours. */
 	if (x->state == EXCHANGE_ANNOUNCE && x->old_id) {
@@ -152,7 +153,8 @@ static int32_t count(uint32_t v)
 	return v > INT32_MAX ? -1 : (int32_t)v;
 }
 
-static enum exchange_result receive_announce(struct exchange *x, struct cursor *c, struct announce_reply *ret)
+static enum exchange_result receive_announce(
+	struct exchange *x, struct cursor *c, struct announce_reply *ret)
 {
 	struct announce_reply r = {.interval_s = cursor_u32(c)};
 
@@ -176,8 +178,8 @@ static enum exchange_result receive_announce(struct exchange *x, struct cursor *
 	return EXCHANGE_DONE;
 }
 
-enum exchange_result exchange_receive(struct exchange *x, const void *data, size_t len, uint64_t now,
-	struct announce_reply *ret_reply)
+enum exchange_result exchange_receive(struct exchange *x, const void *data, size_t len,
+	uint64_t now, struct announce_reply *ret_reply)
 {
 	struct cursor c = cursor_on(data, len);
 	uint32_t action = cursor_u32(&c), transaction = cursor_u32(&c);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* A name's addresses: see announce_resolve.h.
  *
- * The look-up is shared by the loop and its thread, and freed by whichever lets go of it last, since
- * getaddrinfo cannot be interrupted.  The thread tells its end over an eventfd and touches
+ * The look-up is shared by the loop and its thread, and freed by whichever lets go of it last,
+ * since getaddrinfo cannot be interrupted.  The thread tells its end over an eventfd and touches
  * nothing of the loop's, which may be gone by then.
  *
  * Thread: loop, and lookup_run on the look-up's own.
@@ -22,11 +22,12 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LOOKUP_STACK (256u << 10) /* getaddrinfo and the modules of nsswitch.conf need some 64 KiB */
+#define LOOKUP_STACK \
+	(256u << 10) /* getaddrinfo and the modules of nsswitch.conf need some 64 KiB */
 
 struct lookup {
 	atomic_uint refs;
-	char *host;  /* owned */
+	char *host; /* owned */
 	uint16_t port;
 	int done_fd; /* the thread writes when the fields below are set */
 	struct addr addrs[RESOLVE_MAX_ADDRESSES];
@@ -65,7 +66,8 @@ static void *lookup_run(void *arg)
 	struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM}, *found = NULL;
 	int rc = getaddrinfo(l->host, NULL, &hints, &found);
 
-	for (struct addrinfo *i = found; rc == 0 && i && l->n < RESOLVE_MAX_ADDRESSES; i = i->ai_next) {
+	for (struct addrinfo *i = found; rc == 0 && i && l->n < RESOLVE_MAX_ADDRESSES;
+		i = i->ai_next) {
 		struct addr a;
 		if (i->ai_family != AF_INET && i->ai_family != AF_INET6)
 			continue;
@@ -118,8 +120,8 @@ static int thread_start(struct lookup *l)
 	return -err;
 }
 
-int resolve_start(struct loop *loop, const char *host, uint16_t port, resolve_done_fn *done, void *arg,
-	struct resolve **ret)
+int resolve_start(struct loop *loop, const char *host, uint16_t port, resolve_done_fn *done,
+	void *arg, struct resolve **ret)
 {
 	struct lookup *l = xcalloc(1, sizeof(*l));
 	struct resolve *r = xcalloc(1, sizeof(*r));

@@ -19,13 +19,13 @@
 struct loop;
 struct resolve;
 
-/* error NULL: at least one address (for the call's life).  Exactly once unless cancelled, never from
- * inside of resolve_start. */
+/* error NULL: at least one address (for the call's life).  Exactly once unless cancelled, never
+ * from inside of resolve_start. */
 typedef void resolve_done_fn(void *arg, const struct addr *addrs, size_t n, const char *error);
 
 /* -errno when no thread can be started. */
-int resolve_start(struct loop *loop, const char *host, uint16_t port, resolve_done_fn *done, void *arg,
-	struct resolve **ret);
+int resolve_start(struct loop *loop, const char *host, uint16_t port, resolve_done_fn *done,
+	void *arg, struct resolve **ret);
 void resolve_cancel(struct resolve *r);
 
 #endif

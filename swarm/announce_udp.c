@@ -3,8 +3,8 @@
  *
  * What is said is announce_packet.c's.  One socket a family serves all trackers; an answer counts
  * when it comes from the address that was asked, with the transaction's number.  ICMP errors are
- * read from the socket's error queue (IP_RECVERR), so that a tracker that is not running is known to
- * be so at once: a spoofed one would have to guess the number of the packet that it quotes.
+ * read from the socket's error queue (IP_RECVERR), so that a tracker that is not running is known
+ * to be so at once: a spoofed one would have to guess the number of the packet that it quotes.
  *
  * Connection ids are kept per address and used for a minute by whatever announces there next.
  *
@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #define READ_AT_ONCE 64u /* datagrams, before other sockets get their turn */
-#define MAX_IDS 256u     /* a name may give other addresses each time */
+#define MAX_IDS 256u /* a name may give other addresses each time */
 
 TAILQ_HEAD(announce_list, udp_announce);
 
@@ -81,8 +81,8 @@ static struct connection_id *id_of(struct announce_udp *u, const struct addr *to
 
 /* -- one announce ------------------------------------------------------------------------ */
 
-static void announce_end(struct udp_announce *a, const struct announce_reply *reply, const char *error,
-	bool no_address)
+static void announce_end(struct udp_announce *a, const struct announce_reply *reply,
+	const char *error, bool no_address)
 {
 	announce_done_fn *done = a->done;
 	void *arg = a->arg;
@@ -136,7 +136,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 	else if (exchange_timeout(&a->exchange) == EXCHANGE_SEND)
 		announce_send(a);
 	else
-		announce_end(a, NULL, connecting ? "no answer" : "no answer to the announce", false);
+		announce_end(
+			a, NULL, connecting ? "no answer" : "no answer to the announce", false);
 }
 
 static void announce_receive(struct udp_announce *a, const uint8_t *data, size_t len)
@@ -166,11 +167,12 @@ static void announce_receive(struct udp_announce *a, const uint8_t *data, size_t
 
 /* -- the sockets ------------------------------------------------------------------------- */
 
-static struct udp_announce *announce_find(struct announce_udp *u, const struct addr *to, uint32_t transaction)
+static struct udp_announce *announce_find(
+	struct announce_udp *u, const struct addr *to, uint32_t transaction)
 {
 	struct udp_announce *a;
 
-	TAILQ_FOREACH(a, &u->announces, link)
+	TAILQ_FOREACH (a, &u->announces, link)
 		if (addr_equal(&a->to, to) && a->exchange.transaction == transaction)
 			return a;
 	return NULL;
@@ -182,7 +184,8 @@ static bool read_error(struct announce_udp *u, int fd)
 	struct sockaddr_storage to = {0};
 	uint8_t packet[EXCHANGE_MAX_PACKET];
 	union {
-		char bytes[CMSG_SPACE(sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
+		char bytes[CMSG_SPACE(
+			sizeof(struct sock_extended_err) + sizeof(struct sockaddr_in6))];
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = {.iov_base = packet, .iov_len = sizeof(packet)};
@@ -224,7 +227,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		struct sockaddr_storage sa = {0};
 		socklen_t sa_len = sizeof(sa);
 		struct addr from;
-		ssize_t len = recvfrom(fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&sa, &sa_len);
+		ssize_t len = recvfrom(
+			fd, data, sizeof(data), MSG_DONTWAIT, (struct sockaddr *)&sa, &sa_len);
 		if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 			return;
 		if (len < 0)
@@ -233,7 +237,8 @@ static void on_readable(evutil_socket_t fd, short what, void *arg)
 		cursor_u32(&c);
 		uint32_t transaction = cursor_u32(&c);
 		addr_from_sockaddr((struct sockaddr *)&sa, &from);
-		struct udp_announce *a = cursor_bad(&c) ? NULL : announce_find(u, &from, transaction);
+		struct udp_announce *a =
+			cursor_bad(&c) ? NULL : announce_find(u, &from, transaction);
 		if (a)
 			announce_receive(a, data, (size_t)len);
 	}

@@ -17,14 +17,15 @@ static uint32_t within(uint32_t v, uint32_t least, uint32_t most)
 static void take_intervals(struct announce_timing *t, const struct announce_reply *reply)
 {
 	if (reply->interval_s)
-		t->interval_s = within(reply->interval_s, TRACKER_MIN_INTERVAL_S, TRACKER_MAX_INTERVAL_S);
+		t->interval_s =
+			within(reply->interval_s, TRACKER_MIN_INTERVAL_S, TRACKER_MAX_INTERVAL_S);
 	if (reply->min_interval_s)
-		t->min_interval_s =
-			within(reply->min_interval_s, TRACKER_MIN_INTERVAL_S, TRACKER_MAX_INTERVAL_S);
+		t->min_interval_s = within(
+			reply->min_interval_s, TRACKER_MIN_INTERVAL_S, TRACKER_MAX_INTERVAL_S);
 }
 
-void announce_timing_answered(struct announce_timing *t, const struct announce_reply *reply, bool hungry,
-	uint64_t now, uint32_t random)
+void announce_timing_answered(struct announce_timing *t, const struct announce_reply *reply,
+	bool hungry, uint64_t now, uint32_t random)
 {
 	take_intervals(t, reply);
 	t->last_us = now;
@@ -35,8 +36,8 @@ void announce_timing_answered(struct announce_timing *t, const struct announce_r
 	t->hungry_times = hungry ? t->hungry_times + 1 : 0;
 }
 
-void announce_timing_failed(struct announce_timing *t, const struct announce_reply *reply, uint64_t now,
-	uint32_t random)
+void announce_timing_failed(struct announce_timing *t, const struct announce_reply *reply,
+	uint64_t now, uint32_t random)
 {
 	if (reply)
 		take_intervals(t, reply);
@@ -61,8 +62,8 @@ static uint32_t double_up(uint32_t from, unsigned times, uint32_t most)
 static uint64_t after_failure(const struct announce_timing *t, bool hungry)
 {
 	uint32_t most = hungry ? ANNOUNCE_BACKOFF_HUNGRY_S : ANNOUNCE_BACKOFF_MAX_S;
-	uint64_t gap_us = jitter(
-		double_up(ANNOUNCE_BACKOFF_S, t->failures - 1, most) * US_PER_S, t->random, 75, 125);
+	uint64_t gap_us = jitter(double_up(ANNOUNCE_BACKOFF_S, t->failures - 1, most) * US_PER_S,
+		t->random, 75, 125);
 
 	/* Where the tracker did not answer, its "min interval" does not count this announce. */
 	if (t->refused)
@@ -76,7 +77,8 @@ static uint64_t after_answer(const struct announce_timing *t, bool hungry)
 
 	if (hungry) {
 		unsigned extra = t->hungry_times > ANNOUNCE_HUNGRY_TIMES
-			? t->hungry_times - ANNOUNCE_HUNGRY_TIMES : 0;
+					 ? t->hungry_times - ANNOUNCE_HUNGRY_TIMES
+					 : 0;
 		uint32_t gap_s = double_up(ANNOUNCE_HUNGRY_S, extra, ANNOUNCE_HUNGRY_MAX_S);
 		interval_s = MIN(interval_s, gap_s);
 	}

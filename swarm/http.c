@@ -42,7 +42,7 @@ struct http {
 	struct event *timer; /* libcurl's */
 	struct request_list requests;
 	char *cafile; /* owned or NULL */
-	bool inside;  /* libcurl is calling us */
+	bool inside; /* libcurl is calling us */
 	bool deferred;
 };
 
@@ -58,10 +58,10 @@ struct http_request {
 	enum url_reach from; /* the reach of the address that redirected here */
 	uint64_t start_us, active_us;
 	struct event *stall;
-	size_t headers;    /* bytes, of all hops */
+	size_t headers; /* bytes, of all hops */
 	uint64_t received; /* bytes of this hop's body */
 	struct buf body;
-	char why[256];     /* our own reason to end it; empty: libcurl's counts */
+	char why[256]; /* our own reason to end it; empty: libcurl's counts */
 	char error[CURL_ERROR_SIZE];
 };
 
@@ -83,7 +83,8 @@ static void act(struct http *h, curl_socket_t fd, int what)
 
 static void on_socket(evutil_socket_t fd, short what, void *arg)
 {
-	act(arg, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
+	act(arg, fd,
+		(what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0));
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -101,7 +102,7 @@ static int curl_wants_socket(CURL *easy, curl_socket_t fd, int what, void *arg, 
 	event = NULL;
 	if (what != CURL_POLL_REMOVE) {
 		short events = (short)((what & CURL_POLL_IN ? EV_READ : 0) |
-			(what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
+				       (what & CURL_POLL_OUT ? EV_WRITE : 0) | EV_PERSIST);
 		event = event_new(loop_base(h->loop), fd, events, on_socket, h);
 		if (!event || event_add(event, NULL) < 0)
 			log_error("http: a socket cannot be watched");
@@ -112,8 +113,8 @@ static int curl_wants_socket(CURL *easy, curl_socket_t fd, int what, void *arg, 
 
 static struct timeval timeval_of(uint64_t us)
 {
-	return (struct timeval) {.tv_sec = (time_t)(us / US_PER_S),
-		.tv_usec = (suseconds_t)(us % US_PER_S)};
+	return (struct timeval) {
+		.tv_sec = (time_t)(us / US_PER_S), .tv_usec = (suseconds_t)(us % US_PER_S)};
 }
 
 static int curl_wants_timer(CURLM *multi, long timeout_ms, void *arg)
@@ -154,8 +155,8 @@ static void request_free(struct http_request *r)
 
 static void request_done(struct http_request *r, const char *error, int status)
 {
-	log_debug(LOG_HTTP, "%s: %s, status %d, %llu bytes", r->url.host, error ? error : "done", status,
-		(unsigned long long)r->received);
+	log_debug(LOG_HTTP, "%s: %s, status %d, %llu bytes", r->url.host, error ? error : "done",
+		status, (unsigned long long)r->received);
 	*buf_extend(&r->body, 1) = '\0';
 	if (!r->cancelled)
 		r->cb.done(r->cb.arg, error, status, buf_bytes(&r->body), r->body.len - 1);
@@ -176,7 +177,7 @@ static struct http_request *next_deferred(struct http *h)
 {
 	struct http_request *r;
 
-	TAILQ_FOREACH(r, &h->requests, link)
+	TAILQ_FOREACH (r, &h->requests, link)
 		if (r->cancelled || !r->added)
 			return r;
 	return NULL;
@@ -326,7 +327,8 @@ static size_t curl_has_data(char *data, size_t size, size_t n, void *arg)
 		return 0;
 	}
 	if (r->received > r->options.max_body) {
-		snprintf(r->why, sizeof(r->why), "a reply of more than %zu bytes", r->options.max_body);
+		snprintf(r->why, sizeof(r->why), "a reply of more than %zu bytes",
+			r->options.max_body);
 		return 0;
 	}
 	if (!r->cb.data) {
@@ -372,12 +374,14 @@ static void easy_setup(struct http_request *r)
 	curl_easy_setopt(e, CURLOPT_PIPEWAIT, 0l);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)HTTP_CONNECT_MS);
 	curl_easy_setopt(e, CURLOPT_IPRESOLVE,
-		o->family == AF_INET ? (long)CURL_IPRESOLVE_V4
-			: o->family == AF_INET6 ? (long)CURL_IPRESOLVE_V6 : (long)CURL_IPRESOLVE_WHATEVER);
+		o->family == AF_INET    ? (long)CURL_IPRESOLVE_V4
+		: o->family == AF_INET6 ? (long)CURL_IPRESOLVE_V6
+					: (long)CURL_IPRESOLVE_WHATEVER);
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1l);
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2l);
-	/* In place of the system's bundle, but beside its folder of certificates (CURLOPT_CAPATH). */
+	/* In place of the system's bundle, but beside its folder of certificates (CURLOPT_CAPATH).
+	 */
 	if (cafile)
 		curl_easy_setopt(e, CURLOPT_CAINFO, cafile);
 	if (o->range_len) {
@@ -401,7 +405,8 @@ static const char *request_set_url(struct http_request *r, const char *text)
 	else if (r->url.host && r->url.scheme == URL_HTTPS && url.scheme == URL_HTTP)
 		why = "redirects from https to http";
 	else
-		why = url.is_address ? url_refuses(&url, r->options.tracker, &url.addr, r->from) : NULL;
+		why = url.is_address ? url_refuses(&url, r->options.tracker, &url.addr, r->from)
+				     : NULL;
 	if (!why && curl_easy_setopt(r->easy, CURLOPT_URL, text) != CURLE_OK)
 		why = "out of memory";
 	if (why) {
@@ -490,7 +495,8 @@ static bool request_redirect(struct http_request *r, const char *location)
 			request_fail(r, "timed out in redirects");
 			return false;
 		}
-		curl_easy_setopt(r->easy, CURLOPT_TIMEOUT_MS, (long)(r->options.timeout_ms - spent_ms));
+		curl_easy_setopt(
+			r->easy, CURLOPT_TIMEOUT_MS, (long)(r->options.timeout_ms - spent_ms));
 	}
 	r->received = 0;
 	return true;

@@ -29,10 +29,10 @@ struct http_callbacks {
 	 * and given to `done`. */
 	bool (*data)(void *arg, int status, const uint8_t *data, size_t len);
 	/* Exactly once, unless cancelled, and never from inside of http_get; the request is freed
-	 * after it returns, and is not to be cancelled in it.  error NULL: the transfer ended (whatever the status); else a sentence,
-	 * for the call's life, printable, that says nothing of the URL but its host.
-	 * status: 0 when none came, HTTP_NO_ADDRESS when the name has no address (of the family).
-	 * body: the collected bytes, NUL-terminated. */
+	 * after it returns, and is not to be cancelled in it.  error NULL: the transfer ended
+	 * (whatever the status); else a sentence, for the call's life, printable, that says nothing
+	 * of the URL but its host. status: 0 when none came, HTTP_NO_ADDRESS when the name has no
+	 * address (of the family). body: the collected bytes, NUL-terminated. */
 	void (*done)(void *arg, const char *error, int status, const uint8_t *body, size_t len);
 	void *arg;
 };
@@ -40,15 +40,15 @@ struct http_callbacks {
 #define HTTP_NO_ADDRESS (-1)
 
 struct http_options {
-	size_t max_body;          /* more ends the transfer with an error */
-	unsigned timeout_ms;      /* for the whole transfer, redirects included; 0: none */
-	unsigned stall_ms;        /* ends it when nothing came for so long; 0: none */
+	size_t max_body; /* more ends the transfer with an error */
+	unsigned timeout_ms; /* for the whole transfer, redirects included; 0: none */
+	unsigned stall_ms; /* ends it when nothing came for so long; 0: none */
 	/* range_len > 0: asks for these bytes.  A status of 206 is then an error unless it brings
 	 * exactly them, of a file of range_total bytes (0: any); 200 is the caller's to judge. */
 	uint64_t range_from, range_len, range_total;
-	int family;               /* AF_INET or AF_INET6: that one alone; 0: whichever connects first */
-	bool tracker;             /* the rule for loopback trackers applies */
-	const char *cafile;       /* CA bundle beside the system's, or NULL: that of http_set_cafile */
+	int family; /* AF_INET or AF_INET6: that one alone; 0: whichever connects first */
+	bool tracker; /* the rule for loopback trackers applies */
+	const char *cafile; /* CA bundle beside the system's, or NULL: that of http_set_cafile */
 };
 
 int http_new(struct loop *loop, struct http **ret);

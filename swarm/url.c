@@ -57,7 +57,8 @@ static int host_take(const char *host, struct url *u)
 		return -EINVAL;
 	/* addr_parse takes "[::1]" and "1.2.3.4"; a name can have neither form. */
 	u->is_address = !strchr(host, ':') || host[0] == '['
-		? addr_parse(host, u->port, &u->addr) == 0 : false;
+				? addr_parse(host, u->port, &u->addr) == 0
+				: false;
 	if (host[0] == '[') {
 		if (!u->is_address)
 			return -EINVAL;
@@ -65,8 +66,8 @@ static int host_take(const char *host, struct url *u)
 	} else {
 		u->host = xstrdup(host);
 	}
-	u->names_loopback = u->is_address ? addr_is_loopback(&u->addr)
-					  : strcasecmp(host, "localhost") == 0;
+	u->names_loopback =
+		u->is_address ? addr_is_loopback(&u->addr) : strcasecmp(host, "localhost") == 0;
 	return 0;
 }
 
@@ -89,8 +90,8 @@ static const char *parse(const char *text, CURLU *curl, struct url *u)
 		return "scheme is none of http, https, udp";
 	if (curl_url_get(curl, CURLUPART_ZONEID, &zone, 0) == CURLUE_OK)
 		return "a link-local address";
-	if (curl_url_get(curl, CURLUPART_PORT, &port,
-		    u->scheme == URL_UDP ? 0 : CURLU_DEFAULT_PORT))
+	if (curl_url_get(
+		    curl, CURLUPART_PORT, &port, u->scheme == URL_UDP ? 0 : CURLU_DEFAULT_PORT))
 		return "a udp tracker's URL needs a port";
 	u->port = (uint16_t)strtoul(port, NULL, 10); /* libcurl has checked that it is one */
 	if (!u->port)
@@ -134,7 +135,8 @@ enum url_reach url_reach(const struct addr *a)
 	return addr_is_private(a) ? URL_SITE : URL_WORLD;
 }
 
-const char *url_refuses(const struct url *u, bool tracker, const struct addr *a, enum url_reach from)
+const char *url_refuses(
+	const struct url *u, bool tracker, const struct addr *a, enum url_reach from)
 {
 	if (addr_is_link_local(a))
 		return "leads to a link-local address";

@@ -44,8 +44,10 @@ void url_done(struct url *u);
 enum url_reach url_reach(const struct addr *a);
 /* Why this URL may not lead to this address (static), or NULL.  `from`: the reach of the address
  * that redirected to it, URL_HOST when none did. */
-const char *url_refuses(const struct url *u, bool tracker, const struct addr *a, enum url_reach from);
-/* Percent-encodes all but unreserved characters (RFC 3986) and those of `keep`, onto a new string. */
+const char *url_refuses(
+	const struct url *u, bool tracker, const struct addr *a, enum url_reach from);
+/* Percent-encodes all but unreserved characters (RFC 3986) and those of `keep`, onto a new string.
+ */
 char *url_escape(const void *data, size_t len, const char *keep);
 
 #endif

@@ -39,14 +39,15 @@ struct webseed {
 struct webseed_fetch {
 	struct webseed *seed;
 	TAILQ_ENTRY(webseed_fetch) link;
-	struct event *begin; /* starts the next part from the loop, never from inside of webseed_get */
+	struct event
+		*begin; /* starts the next part from the loop, never from inside of webseed_get */
 	struct http_request *request; /* of the part under way */
 	uint64_t part_len, part_got;
 	bool part_is_file; /* the part is a whole file, so a server may answer 200 */
 	uint32_t next, end; /* the block being filled, and where the fetch ends (layout numbers) */
-	uint32_t have;      /* bytes of it that are here */
+	uint32_t have; /* bytes of it that are here */
 	bool inside, cancelled; /* a callback of ours runs; it has cancelled us */
-	char *error;        /* owned: why the part was ended by us */
+	char *error; /* owned: why the part was ended by us */
 	uint8_t block[BLOCK_SIZE];
 };
 
@@ -105,7 +106,8 @@ static uint64_t fetch_pos(const struct webseed_fetch *f)
 {
 	const struct layout *l = f->seed->layout;
 
-	return layout_offset(l, f->next / l->blocks_per_piece, f->next % l->blocks_per_piece) + f->have;
+	return layout_offset(l, f->next / l->blocks_per_piece, f->next % l->blocks_per_piece) +
+	       f->have;
 }
 
 /* Both ends of the fetch are at blocks that stand for something. */
@@ -189,8 +191,8 @@ static bool on_data(void *arg, int status, const uint8_t *data, size_t len)
 	if (status != 206 && !(status == 200 && f->part_is_file)) {
 		if (status == 200)
 			fetch_refuse(f, "the server ignores ranges (HTTP status 200)");
-		/* The end of an error page is waited for, so that the connection can be kept; it has
-		 * its limit in max_body. */
+		/* The end of an error page is waited for, so that the connection can be kept; it
+		 * has its limit in max_body. */
 		return status != 200;
 	}
 	if (len > f->part_len - f->part_got) {
@@ -248,7 +250,7 @@ static void fetch_ask(struct webseed_fetch *f, const struct metainfo_file *file)
 	uint64_t from = fetch_pos(f) - file->offset;
 	/* Within a file blocks follow each other without gaps; the last one may hold padding. */
 	uint64_t end = layout_offset(l, last / l->blocks_per_piece, last % l->blocks_per_piece) +
-		number_len(l, last) - file->offset;
+		       number_len(l, last) - file->offset;
 	const char *why;
 
 	end = MIN(end, file->length);

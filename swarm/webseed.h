@@ -5,8 +5,8 @@
  * is several range requests, one after the other; padding is not asked for).  Blocks are given as
  * they arrive, whole.  A server that ignores ranges (200 for a range that is not the whole file),
  * gives another size, or fails, is an error of the fetch; the caller decides on back-off.
- * URLs: one that ends in '/', and any of a torrent of several files, is a folder: NAME (and path) is
- * appended, percent-encoded; else the URL is the file of a single-file torrent.
+ * URLs: one that ends in '/', and any of a torrent of several files, is a folder: NAME (and path)
+ * is appended, percent-encoded; else the URL is the file of a single-file torrent.
  *
  * Callbacks may call everything here.
  *
@@ -29,9 +29,9 @@ struct webseed_callbacks {
 	/* A block has come (borrowed bytes, layout_block_len of them, unverified). */
 	void (*block)(void *arg, struct webseed_fetch *f, uint32_t piece, uint32_t block,
 		const uint8_t *data, uint32_t len);
-	/* The fetch ended; error NULL: all blocks were given; else a sentence for the call's life, to
-	 * stand behind webseed_url.
-	 * Exactly once, unless cancelled; f is gone after it returns. */
+	/* The fetch ended; error NULL: all blocks were given; else a sentence for the call's life,
+	 * to stand behind webseed_url. Exactly once, unless cancelled; f is gone after it returns.
+	 */
 	void (*done)(void *arg, struct webseed_fetch *f, const char *error);
 	void *arg;
 };

@@ -33,8 +33,8 @@ static void send_packet(struct exchange *x, uint64_t now)
 	must(x->tries >= 1 && x->tries <= EXCHANGE_TRIES);
 }
 
-static enum exchange_result receive(struct exchange *x, const uint8_t *data, size_t len, bool ours,
-	uint64_t now)
+static enum exchange_result receive(
+	struct exchange *x, const uint8_t *data, size_t len, bool ours, uint64_t now)
 {
 	uint8_t *copy = malloc(len + 1); /* of its own size, so that ASan sees its end */
 	struct announce_reply r = {0};
@@ -67,7 +67,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!size)
 		return 0;
-	exchange_init(&x, data[0] & 4 ? &with_path : &without, data[0] & 1, 7, data[0] & 2 ? now : 0);
+	exchange_init(
+		&x, data[0] & 4 ? &with_path : &without, data[0] & 1, 7, data[0] & 2 ? now : 0);
 	data++;
 	size--;
 	send_packet(&x, now);

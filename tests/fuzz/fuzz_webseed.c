@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* Fuzzes what a web seed does with answers: whatever a server sends, blocks come out whole, once and
- * in order, and each fetch ends once; and the Content-Range header.
+/* Fuzzes what a web seed does with answers: whatever a server sends, blocks come out whole, once
+ * and in order, and each fetch ends once; and the Content-Range header.
  *
  * The first four bytes: torrent, first block, number of blocks, after how many blocks the callback
- * cancels (0: never).  Then steps of {what, length}: a status and a portion of the body, right bytes
- * or the input's own.  The whole input is a Content-Range, too.
+ * cancels (0: never).  Then steps of {what, length}: a status and a portion of the body, right
+ * bytes or the input's own.  The whole input is a Content-Range, too.
  */
 #include "swarm/range.h"
 #include "tests/unit/webseed_fixture.h"
@@ -36,7 +36,8 @@ static void on_block(void *arg, struct webseed_fetch *f, uint32_t piece, uint32_
 	must(len && len == layout_block_len(&r->torrent->layout, piece, block));
 	must(r->lied || fake_block_is_right(r->torrent, piece, block, data, len));
 	for (uint32_t skipped = r->next; skipped < number; skipped++)
-		must(layout_block_len(&r->torrent->layout, skipped / r->torrent->layout.blocks_per_piece,
+		must(layout_block_len(&r->torrent->layout,
+			     skipped / r->torrent->layout.blocks_per_piece,
 			     skipped % r->torrent->layout.blocks_per_piece) == 0);
 	r->next = number + 1;
 	if (++r->blocks == r->cancel_at) {
@@ -54,7 +55,8 @@ static void on_done(void *arg, struct webseed_fetch *f, const char *error)
 	if (error)
 		return;
 	for (; r->next < r->end; r->next++)
-		must(layout_block_len(&r->torrent->layout, r->next / r->torrent->layout.blocks_per_piece,
+		must(layout_block_len(&r->torrent->layout,
+			     r->next / r->torrent->layout.blocks_per_piece,
 			     r->next % r->torrent->layout.blocks_per_piece) == 0);
 }
 
@@ -65,15 +67,16 @@ static uint64_t offset_of(const struct run *r, const struct http_request *q)
 	const char *name = strrchr(q->url, '/') + 1;
 
 	for (uint32_t i = 0; i < m->n_files && !m->single; i++) {
-		const char *slash = strrchr(m->files[i].path, '/'), *path = slash ? slash + 1 : m->files[i].path;
+		const char *slash = strrchr(m->files[i].path, '/'),
+			   *path = slash ? slash + 1 : m->files[i].path;
 		if (m->files[i].length && path[0] == name[0])
 			return m->files[i].offset;
 	}
 	return 0;
 }
 
-static void step(struct run *r, struct http_request *q, uint8_t what, size_t len, const uint8_t *own,
-	uint64_t *sent)
+static void step(struct run *r, struct http_request *q, uint8_t what, size_t len,
+	const uint8_t *own, uint64_t *sent)
 {
 	static const int statuses[] = {206, 206, 206, 200, 404, 503, 0, 206};
 	int status = statuses[what & 7];
@@ -123,7 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			fake_torrent(&torrents[i], i);
 	}
 	r.torrent = &torrents[data[0] % FAKE_KINDS];
-	const char *url = data[0] & 128 || !r.torrent->meta.single ? "http://192.0.2.1/" : "http://192.0.2.1/f";
+	const char *url = data[0] & 128 || !r.torrent->meta.single ? "http://192.0.2.1/"
+								   : "http://192.0.2.1/f";
 	must(webseed_new(&http, url, &r.torrent->layout, &cb, &seed, &why) == 0);
 	r.next = MIN(data[1] % 20u, r.torrent->layout.n_blocks);
 	r.end = r.next + MIN((uint32_t)data[2] % 24, r.torrent->layout.n_blocks - r.next);
@@ -135,7 +139,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		event_base_loop(loop_base(http.loop), EVLOOP_NONBLOCK);
 		if (!http.n)
 			break;
-		step(&r, http.requests[0], data[0], (size_t)data[1] << 8 | data[2], data + 1, &sent);
+		step(&r, http.requests[0], data[0], (size_t)data[1] << 8 | data[2], data + 1,
+			&sent);
 	}
 	event_base_loop(loop_base(http.loop), EVLOOP_NONBLOCK);
 	must(r.over == (webseed_active(seed) == 0));

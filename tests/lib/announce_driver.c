@@ -61,11 +61,11 @@ static void status(struct driver *d)
 	for (size_t i = 0; i < announcer_count(d->announcer); i++) {
 		struct announce_status s;
 		announcer_status(d->announcer, i, &s);
-		json_array_append_new(list,
-			json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:i, s:i, s:i}", "url", s.url, "error",
-				s.error, "warning", s.warning, "next_s", (json_int_t)s.next_s, "last_s",
-				(json_int_t)s.last_s, "seeds", s.seeds, "leechers", s.leechers, "peers",
-				(int)s.peers));
+		json_array_append_new(
+			list, json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:i, s:i, s:i}", "url", s.url,
+				      "error", s.error, "warning", s.warning, "next_s",
+				      (json_int_t)s.next_s, "last_s", (json_int_t)s.last_s, "seeds",
+				      s.seeds, "leechers", s.leechers, "peers", (int)s.peers));
 	}
 	say(json_pack("{s:o}", "status", list));
 }
@@ -124,7 +124,8 @@ int main(int argc, char **argv)
 	struct driver d = {0};
 	struct http *http;
 	uint8_t hashes[2][SHA1_LEN];
-	struct announce_config config = {.hashes = hashes, .totals = totals, .peers = peers, .arg = &d};
+	struct announce_config config = {
+		.hashes = hashes, .totals = totals, .peers = peers, .arg = &d};
 	const char *why;
 
 	if (argc < 4 || loop_new(&d.loop) < 0 || http_new(d.loop, &http) < 0)

@@ -121,7 +121,8 @@ int main(int argc, char **argv)
 		return 1;
 	d.cancel = event_new(loop_base(d.loop), -1, 0, on_cancel, &d);
 	if (d.cancel_ms) {
-		struct timeval tv = {.tv_sec = d.cancel_ms / 1000, .tv_usec = d.cancel_ms % 1000 * 1000};
+		struct timeval tv = {
+			.tv_sec = d.cancel_ms / 1000, .tv_usec = d.cancel_ms % 1000 * 1000};
 		event_add(d.cancel, &tv);
 	}
 	next(&d);

@@ -4,9 +4,10 @@
  *	webseed_driver TORRENT URL FIRST+N[,FIRST+N]...
  *
  * Each argument after the URL is a round: its fetches run at the same time, the next round begins
- * when all have ended.  "FIRST+N!K" cancels the fetch when its K-th block has come.  Lines of JSON on
- * stdout: {"url"} as it may be told, {"fetch", "piece", "block", "len", "sha1"} for each block,
- * {"fetch", "error"} at the end, {"refused": why}.  Every block's bytes are checked against the torrent's layout for length.
+ * when all have ended.  "FIRST+N!K" cancels the fetch when its K-th block has come.  Lines of JSON
+ *on stdout: {"url"} as it may be told, {"fetch", "piece", "block", "len", "sha1"} for each block,
+ * {"fetch", "error"} at the end, {"refused": why}.  Every block's bytes are checked against the
+ *torrent's layout for length.
  */
 #include "swarm/http.h"
 #include "swarm/layout.h"
@@ -72,8 +73,8 @@ static void on_block(void *arg, struct webseed_fetch *wf, uint32_t piece, uint32
 		abort();
 	sha1(data, len, digest);
 	hex_encode(digest, sizeof(digest), hex);
-	say(json_pack("{s:i, s:i, s:i, s:i, s:s}", "fetch", (int)f->number, "piece", (int)piece, "block",
-		(int)block, "len", (int)len, "sha1", hex));
+	say(json_pack("{s:i, s:i, s:i, s:i, s:s}", "fetch", (int)f->number, "piece", (int)piece,
+		"block", (int)block, "len", (int)len, "sha1", hex));
 	if (++f->blocks == f->cancel_at) {
 		say(json_pack("{s:i, s:b}", "fetch", (int)f->number, "cancelled", 1));
 		webseed_cancel(wf);
@@ -109,7 +110,8 @@ static void next_round(struct driver *d)
 		*f = (struct fetch) {.number = d->n_fetches, .cancel_at = cancel_at};
 		f->fetch = webseed_get(d->seed, first, n);
 		if (!f->fetch) {
-			say(json_pack("{s:i, s:s}", "fetch", (int)f->number, "refused", "too many"));
+			say(json_pack(
+				"{s:i, s:s}", "fetch", (int)f->number, "refused", "too many"));
 			continue;
 		}
 		d->n_fetches++;
@@ -134,7 +136,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s\n", text);
 		return 1;
 	}
-	if (layout_init(&d.layout, meta) < 0 || loop_new(&d.loop) < 0 || http_new(d.loop, &http) < 0)
+	if (layout_init(&d.layout, meta) < 0 || loop_new(&d.loop) < 0 ||
+		http_new(d.loop, &http) < 0)
 		return 1;
 	if (webseed_new(http, argv[2], &d.layout, &cb, &d.seed, &why) < 0) {
 		say(json_pack("{s:s}", "refused", why));

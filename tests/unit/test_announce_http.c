@@ -50,8 +50,9 @@ static struct announce_request request(void)
 }
 
 #define REQUEST_TAIL                                                                               \
-	"info_hash=%00%0D%1A%274AN%5Bhu%82%8F%9C%A9%B6%C3%D0%DD%EA%F7&peer_id=-PF0001-abcdefghij~."    \
-	"&port=6881&uploaded=1&downloaded=2&left=18446744073709551615&compact=1&no_peer_id=1"        \
+	"info_hash=%00%0D%1A%274AN%5Bhu%82%8F%9C%A9%B6%C3%D0%DD%EA%F7&peer_id=-PF0001-abcdefghij~" \
+	"."                                                                                        \
+	"&port=6881&uploaded=1&downloaded=2&left=18446744073709551615&compact=1&no_peer_id=1"      \
 	"&numwant=100&key=0BADCAFE"
 
 static void test_url_building(void **state)
@@ -103,10 +104,11 @@ static void test_url_of_events(void **state)
 
 static void test_compact(void **state)
 {
-	static const char reply[] = "d8:completei5e10:incompletei7e8:intervali1800e12:min intervali60e"
-				    "5:peers18:\x01\x02\x03\x04\x1a\xe1\x05\x06\x07\x08\x00\x00\xff\xff\xff\xff\x00\x01"
-				    "6:peers618: \x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05\x1a\xe1"
-				    "10:tracker id3:a b15:warning message5:slow!e";
+	static const char reply[] =
+		"d8:completei5e10:incompletei7e8:intervali1800e12:min intervali60e"
+		"5:peers18:\x01\x02\x03\x04\x1a\xe1\x05\x06\x07\x08\x00\x00\xff\xff\xff\xff\x00\x01"
+		"6:peers618: \x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x05\x1a\xe1"
+		"10:tracker id3:a b15:warning message5:slow!e";
 	struct announce_reply r = parse_bytes(reply, sizeof(reply) - 1);
 
 	assert_int_equal(r.seeds, 5);
@@ -125,15 +127,16 @@ static void test_compact(void **state)
 
 static void test_dictionaries(void **state)
 {
-	struct announce_reply r = parse("d8:intervali60e5:peersl"
-					"d2:ip7:1.2.3.44:porti6881ee"
-					"d2:ip3:::17:peer id20:aaaaaaaaaaaaaaaaaaaa4:porti1ee"
-					"d2:ip12:host.example4:porti80ee" /* names are passed over */
-					"d2:ip10:1.2.3.4:804:porti80ee"   /* and so is nonsense */
-					"d2:ip0:4:porti80ee"
-					"d4:porti80ee"
-					"d2:ip7:1.2.3.54:porti0ee"
-					"ee");
+	struct announce_reply r =
+		parse("d8:intervali60e5:peersl"
+		      "d2:ip7:1.2.3.44:porti6881ee"
+		      "d2:ip3:::17:peer id20:aaaaaaaaaaaaaaaaaaaa4:porti1ee"
+		      "d2:ip12:host.example4:porti80ee" /* names are passed over */
+		      "d2:ip10:1.2.3.4:804:porti80ee" /* and so is nonsense */
+		      "d2:ip0:4:porti80ee"
+		      "d4:porti80ee"
+		      "d2:ip7:1.2.3.54:porti0ee"
+		      "ee");
 
 	assert_int_equal(r.n_peers, 2);
 	assert_peer(&r, 0, "1.2.3.4:6881");
@@ -168,7 +171,8 @@ static void test_strange_numbers(void **state)
 	assert_int_equal(r.interval_s, 0);
 	assert_int_equal(r.min_interval_s, UINT32_MAX);
 	announce_reply_done(&r);
-	r = parse("d8:completei2147483647e8:interval3:abc10:incompletele5:peers0:12:min intervali1ee");
+	r = parse("d8:completei2147483647e8:interval3:abc10:incompletele5:peers0:12:min "
+		  "intervali1ee");
 	assert_int_equal(r.seeds, INT32_MAX);
 	assert_int_equal(r.leechers, -1);
 	assert_int_equal(r.interval_s, 0);
@@ -264,7 +268,8 @@ static void test_refused(void **state)
 	const char *why;
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		if (announce_http_parse((const uint8_t *)table[i][0], strlen(table[i][0]), &r, &why) != -EINVAL)
+		if (announce_http_parse(
+			    (const uint8_t *)table[i][0], strlen(table[i][0]), &r, &why) != -EINVAL)
 			fail_msg("%s: taken", table[i][0]);
 		if (!strstr(why, table[i][1]))
 			fail_msg("%s: %s", table[i][0], why);

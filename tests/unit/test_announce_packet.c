@@ -86,7 +86,8 @@ static void test_the_whole_exchange(void **state)
 
 	/* Two peers, one with port 0, and a byte left over. */
 	static const char peers[] = COUNTS "\1\2\3\4\x1a\xe1\5\6\7\x08\0\0\0";
-	assert_int_equal(receive(&x, NOW, 1, 0x01020304, peers, sizeof(peers) - 1, &reply), EXCHANGE_DONE);
+	assert_int_equal(
+		receive(&x, NOW, 1, 0x01020304, peers, sizeof(peers) - 1, &reply), EXCHANGE_DONE);
 	assert_int_equal(reply.interval_s, 1800);
 	assert_int_equal(reply.leechers, 5);
 	assert_int_equal(reply.seeds, 6);
@@ -188,7 +189,8 @@ static void test_wrong_answers_are_ignored(void **state)
 	assert_int_equal(exchange_receive(&x, "", 0, NOW, &reply), EXCHANGE_IGNORED);
 	assert_int_equal(exchange_receive(&x, "\0\0\0\0\0\0\0", 7, NOW, &reply), EXCHANGE_IGNORED);
 	assert_int_equal(receive_id(&x, NOW, 8), EXCHANGE_IGNORED); /* another's transaction */
-	assert_int_equal(receive(&x, NOW, 0, 7, "1234567", 7, &reply), EXCHANGE_IGNORED); /* short */
+	assert_int_equal(
+		receive(&x, NOW, 0, 7, "1234567", 7, &reply), EXCHANGE_IGNORED); /* short */
 	assert_int_equal(receive(&x, NOW, 1, 7, COUNTS, 12, &reply), EXCHANGE_IGNORED);
 	assert_int_equal(receive(&x, NOW, 2, 7, COUNTS, 12, &reply), EXCHANGE_IGNORED);
 	assert_int_equal(receive(&x, NOW, 4, 7, COUNTS, 12, &reply), EXCHANGE_IGNORED);

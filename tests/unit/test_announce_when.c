@@ -34,7 +34,8 @@ static void test_interval(void **state)
 	assert_about(answered(600, 0, false, MOST), 659, 660);
 	assert_about(answered(0, 0, false, LEAST), ANNOUNCE_INTERVAL_S, ANNOUNCE_INTERVAL_S);
 	assert_about(answered(1, 0, false, LEAST), TRACKER_MIN_INTERVAL_S, TRACKER_MIN_INTERVAL_S);
-	assert_about(answered(UINT32_MAX, 0, false, LEAST), TRACKER_MAX_INTERVAL_S, TRACKER_MAX_INTERVAL_S);
+	assert_about(answered(UINT32_MAX, 0, false, LEAST), TRACKER_MAX_INTERVAL_S,
+		TRACKER_MAX_INTERVAL_S);
 	assert_about(answered(600, 900, false, LEAST), 900, 900);
 }
 
@@ -43,7 +44,8 @@ static void test_hungry(void **state)
 	assert_about(answered(1800, 0, true, LEAST), ANNOUNCE_HUNGRY_S, ANNOUNCE_HUNGRY_S);
 	assert_about(answered(1800, 60, true, LEAST), 60, 60);
 	assert_about(answered(1800, 60, true, MOST), 60, 66);
-	assert_about(answered(1800, UINT32_MAX, true, LEAST), TRACKER_MAX_INTERVAL_S, TRACKER_MAX_INTERVAL_S);
+	assert_about(answered(1800, UINT32_MAX, true, LEAST), TRACKER_MAX_INTERVAL_S,
+		TRACKER_MAX_INTERVAL_S);
 	/* An interval shorter than hunger's wins when hunger has slowed down. */
 	assert_about(answered(5, 0, true, LEAST), 5, 5);
 }
@@ -56,14 +58,16 @@ static void test_hunger_slows_down(void **state)
 
 	for (unsigned i = 0; i < ANNOUNCE_HUNGRY_TIMES; i++) {
 		announce_timing_answered(&t, &reply, true, NOW, LEAST);
-		assert_int_equal(announce_timing_next(&t, true) - NOW, ANNOUNCE_HUNGRY_S * US_PER_S);
+		assert_int_equal(
+			announce_timing_next(&t, true) - NOW, ANNOUNCE_HUNGRY_S * US_PER_S);
 	}
 	announce_timing_answered(&t, &reply, true, NOW, LEAST);
 	assert_int_equal(announce_timing_next(&t, true) - NOW, 2 * ANNOUNCE_HUNGRY_S * US_PER_S);
 	for (unsigned i = 0; i < 1000; i++) {
 		announce_timing_answered(&t, &reply, true, NOW, LEAST);
 		gap = announce_timing_next(&t, true) - NOW;
-		assert_in_range(gap, 2 * ANNOUNCE_HUNGRY_S * US_PER_S, ANNOUNCE_HUNGRY_MAX_S * US_PER_S);
+		assert_in_range(
+			gap, 2 * ANNOUNCE_HUNGRY_S * US_PER_S, ANNOUNCE_HUNGRY_MAX_S * US_PER_S);
 	}
 	assert_int_equal(gap, ANNOUNCE_HUNGRY_MAX_S * US_PER_S);
 	/* No longer hungry: the tracker's interval, from the same answer. */
@@ -81,7 +85,8 @@ static void test_backoff_doubles(void **state)
 		assert_int_equal(gap, MIN(5ull << MIN(i, 40u), 1800ull) * US_PER_S);
 	}
 	assert_int_equal(gap, ANNOUNCE_BACKOFF_MAX_S * US_PER_S);
-	assert_int_equal(announce_timing_next(&t, true) - NOW, ANNOUNCE_BACKOFF_HUNGRY_S * US_PER_S);
+	assert_int_equal(
+		announce_timing_next(&t, true) - NOW, ANNOUNCE_BACKOFF_HUNGRY_S * US_PER_S);
 	t.random = LEAST;
 	assert_int_equal(announce_timing_next(&t, false) - NOW, 1350 * US_PER_S);
 	t.random = MOST;
@@ -118,7 +123,8 @@ static void test_retry_in(void **state)
 
 static void test_min_interval_after_a_failure(void **state)
 {
-	struct announce_reply answer = {.interval_s = 600, .min_interval_s = 60}, failure = {.retry_s = 0};
+	struct announce_reply answer = {.interval_s = 600, .min_interval_s = 60},
+			      failure = {.retry_s = 0};
 	struct announce_timing t = {0};
 
 	announce_timing_answered(&t, &answer, true, NOW, LEAST);

@@ -52,7 +52,8 @@ static void test_table(void **state)
 		const char *why =
 			range_check(table[i].value, table[i].from, table[i].len, table[i].total);
 		if (!why != !table[i].why || (why && !strstr(why, table[i].why)))
-			fail_msg("%s: %s", table[i].value ? table[i].value : "none", why ? why : "fits");
+			fail_msg("%s: %s", table[i].value ? table[i].value : "none",
+				why ? why : "fits");
 	}
 }
 

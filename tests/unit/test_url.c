@@ -39,19 +39,20 @@ static void test_parses(void **state)
 		const char *path;
 		bool is_address, names_loopback, says_announce;
 	} table[] = {
-		{"http://tracker.example/announce", URL_HTTP, "tracker.example", 80, "/announce", false,
-			false, true},
-		{"HTTPS://tracker.example:8443/KEY/announce.php?a=b#c", URL_HTTPS, "tracker.example",
-			8443, "/KEY/announce.php?a=b", false, false, true},
+		{"http://tracker.example/announce", URL_HTTP, "tracker.example", 80, "/announce",
+			false, false, true},
+		{"HTTPS://tracker.example:8443/KEY/announce.php?a=b#c", URL_HTTPS,
+			"tracker.example", 8443, "/KEY/announce.php?a=b", false, false, true},
 		{"http://user:secret@h/", URL_HTTP, "h", 80, "/", false, false, false},
 		{"udp://t.example:6969", URL_UDP, "t.example", 6969, "/", false, false, false},
 		{"udp://[::1]:6969/announce", URL_UDP, "::1", 6969, "/announce", true, true, true},
 		{"http://127.0.0.1/x", URL_HTTP, "127.0.0.1", 80, "/x", true, true, false},
 		{"http://127.1/x", URL_HTTP, "127.0.0.1", 80, "/x", true, true, false},
 		{"http://0x7f000001/x", URL_HTTP, "127.0.0.1", 80, "/x", true, true, false},
-		{"http://[::ffff:127.0.0.1]/x", URL_HTTP, "::ffff:127.0.0.1", 80, "/x", true, true, false},
-		{"http://LOCALHOST/x?y=/announce", URL_HTTP, "LOCALHOST", 80, "/x?y=/announce", false,
-			true, false},
+		{"http://[::ffff:127.0.0.1]/x", URL_HTTP, "::ffff:127.0.0.1", 80, "/x", true, true,
+			false},
+		{"http://LOCALHOST/x?y=/announce", URL_HTTP, "LOCALHOST", 80, "/x?y=/announce",
+			false, true, false},
 		{"http://localhost.example/unannounced", URL_HTTP, "localhost.example", 80,
 			"/unannounced", false, false, false},
 	};
@@ -151,7 +152,8 @@ static void test_address_matrix(void **state)
 		{"http://127.0.0.2/k/announce?x", "127.0.0.2", true, URL_HOST, NULL},
 		{"http://localhost/announce", "[::1]", true, URL_HOST, NULL},
 		{"http://localhost/admin", "127.0.0.1", true, URL_HOST, "does not say announce"},
-		{"http://localhost/?/announce", "127.0.0.1", true, URL_HOST, "does not say announce"},
+		{"http://localhost/?/announce", "127.0.0.1", true, URL_HOST,
+			"does not say announce"},
 		{"udp://127.0.0.1:1", "127.0.0.1", true, URL_HOST, "does not say announce"},
 		{"http://127.0.0.1/f", "127.0.0.1", false, URL_HOST, NULL},
 		/* redirects never lead nearer */
@@ -169,8 +171,8 @@ static void test_address_matrix(void **state)
 		struct addr a = addr(table[i].address);
 		const char *why = url_refuses(&u, table[i].tracker, &a, table[i].from);
 		if (!why != !table[i].why || (why && !strstr(why, table[i].why)))
-			fail_msg("%s to %s from %d: %s", table[i].url, table[i].address, table[i].from,
-				why ? why : "allowed");
+			fail_msg("%s to %s from %d: %s", table[i].url, table[i].address,
+				table[i].from, why ? why : "allowed");
 		url_done(&u);
 	}
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Web seeds: which URLs and ranges are asked for, and that blocks come out whole, once, in order. */
+/* Web seeds: which URLs and ranges are asked for, and that blocks come out whole, once, in order.
+ */
 #include "tests/unit/unit.h"
 #include "tests/unit/webseed_fixture.h"
 
@@ -73,7 +74,8 @@ static struct http_request *request(struct fixture *f)
 	return f->http.requests[0];
 }
 
-static void assert_asks(struct fixture *f, const char *url, uint64_t from, uint64_t len, uint64_t total)
+static void assert_asks(
+	struct fixture *f, const char *url, uint64_t from, uint64_t len, uint64_t total)
 {
 	struct http_request *r = request(f);
 

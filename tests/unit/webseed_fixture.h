@@ -33,7 +33,8 @@ struct http_request {
 
 struct http {
 	struct loop *loop;
-	struct http_request *requests[FAKE_MAX_REQUESTS]; /* under way, in the order of their coming */
+	struct http_request
+		*requests[FAKE_MAX_REQUESTS]; /* under way, in the order of their coming */
 	unsigned n, started;
 };
 
@@ -115,10 +116,12 @@ struct fake_torrent {
 	struct metainfo meta;
 	struct metainfo_file files[5];
 	struct layout layout;
-	uint8_t bytes[FAKE_MAX_SPACE]; /* the whole of it: padding is zero, and no byte of a file is */
+	uint8_t bytes[FAKE_MAX_SPACE]; /* the whole of it: padding is zero, and no byte of a file is
+					*/
 };
 
-static inline void fake_file(struct fake_torrent *t, const char *path, uint64_t offset, uint64_t length)
+static inline void fake_file(
+	struct fake_torrent *t, const char *path, uint64_t offset, uint64_t length)
 {
 	struct metainfo_file *f = &t->files[t->meta.n_files++];
 
@@ -131,10 +134,10 @@ static inline void fake_file(struct fake_torrent *t, const char *path, uint64_t 
 }
 
 enum fake_kind {
-	FAKE_SINGLE,  /* v1, one file, the last block and piece cut */
-	FAKE_PADDED,  /* v1, several files, padding within and over whole blocks, empty files */
-	FAKE_V2,      /* v2: files begin on pieces, gaps are nothing */
-	FAKE_ODD,     /* v1, a piece length that is no multiple of a block */
+	FAKE_SINGLE, /* v1, one file, the last block and piece cut */
+	FAKE_PADDED, /* v1, several files, padding within and over whole blocks, empty files */
+	FAKE_V2, /* v2: files begin on pieces, gaps are nothing */
+	FAKE_ODD, /* v1, a piece length that is no multiple of a block */
 	FAKE_KINDS,
 };
 
@@ -154,7 +157,7 @@ static inline void fake_torrent(struct fake_torrent *t, enum fake_kind kind)
 		fake_file(t, "a/b c", 0, 20000);
 		fake_file(t, "empty", 20000, 0);
 		fake_file(t, "d%", 65536, 70000); /* two blocks are padding alone */
-		fake_file(t, "e", 135536, 10);    /* follows without padding */
+		fake_file(t, "e", 135536, 10); /* follows without padding */
 		fake_file(t, "f?", 196608, 16384);
 		break;
 	case FAKE_V2:
@@ -172,7 +175,8 @@ static inline void fake_torrent(struct fake_torrent *t, enum fake_kind kind)
 	}
 	/* Padding at the end, too, where there is any. */
 	m->max_v1_space = kind == FAKE_PADDED ? m->space + 20000 : m->space;
-	m->n_pieces = (uint32_t)((MAX(m->space, m->max_v1_space) + m->piece_length - 1) / m->piece_length);
+	m->n_pieces = (uint32_t)((MAX(m->space, m->max_v1_space) + m->piece_length - 1) /
+				 m->piece_length);
 	if (layout_init(&t->layout, m) < 0)
 		abort();
 }
@@ -181,7 +185,7 @@ static inline bool fake_block_is_right(const struct fake_torrent *t, uint32_t pi
 	const uint8_t *data, uint32_t len)
 {
 	return len && len == layout_block_len(&t->layout, piece, block) &&
-		memcmp(data, t->bytes + layout_offset(&t->layout, piece, block), len) == 0;
+	       memcmp(data, t->bytes + layout_offset(&t->layout, piece, block), len) == 0;
 }
 
 #endif
