@@ -573,6 +573,10 @@ static ssize_t parse_one(struct conn *c, const uint8_t *p, size_t len)
 	}
 	if (len < 4 + (size_t)n)
 		return 0;
+	if (c->out.len > MAX_UNSENT) {
+		conn_fault(c, "it asks and does not read: %zu bytes wait for it", c->out.len);
+		return -1;
+	}
 	struct wire_message m = {0};
 	why = wire_parse(type, p + 5, n - 1, &m);
 	if (why) {
@@ -604,10 +608,6 @@ static bool read_some(struct conn *c)
 {
 	uint8_t *scratch = c->env->scratch;
 	size_t before = c->in.len;
-	if (c->out.len > MAX_UNSENT) {
-		conn_fault(c, "it asks and does not read: %zu bytes wait for it", c->out.len);
-		return false;
-	}
 	if (before)
 		memcpy(scratch, buf_bytes(&c->in), before);
 	struct iovec iov[2] = {

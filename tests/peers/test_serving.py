@@ -207,10 +207,11 @@ FLOODS = {
 }
 
 
-@HYBRID
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_peer_that_asks_and_never_reads_is_dropped(seed, flood):
-    """Its answers must not pile up in memory."""
+def test_a_peer_that_asks_and_never_reads_is_dropped(tmp_path, stack, flood):
+    """Its answers must not pile up in memory: a request of 40 bytes for metadata is answered with 16 KiB."""
+    seed = Seed(tmp_path, stack, "hybrid", 16 * MiB, 16 * KiB)
+    assert len(seed.meta.info_bytes) > BLOCK
     before = rss(seed.process.pid)
     with seed.wire(interested=False) as wire:
         wire.send_extended(0, {"m": {"ut_metadata": 1}})
