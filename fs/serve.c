@@ -21,6 +21,7 @@
 #include "base/mem.h"
 #include "fs/control.h"
 #include "fs/daemon.h"
+#include "fs/keeper.h"
 #include "fs/mountpoint.h"
 #include "fs/ops.h"
 #include "fs/options.h"
@@ -60,6 +61,7 @@ struct server {
 	bool fs_ready, started, is_mounted, lazy;
 	struct fuse_session *session;
 	struct mount_entry mounted; /* constant while threads run */
+	struct keeper keeper;
 	pthread_t session_thread;
 	bool session_running;
 	/* Set by other threads, with a write to `wake`. */
@@ -364,19 +366,19 @@ static const struct mount_options *giving_to;
 
 static int give_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
-	return lchown(path, giving_to->run_uid, giving_to->run_gid) < 0 ? -errno : 0;
+	uid_t uid = giving_to->run_uid;
+	gid_t gid = giving_to->run_gid;
+	if (st->st_uid == uid && st->st_gid == gid)
+		return 0;
+	return lchown(path, uid, gid) < 0 ? -errno : 0;
 }
 
-/* The entry is given to who will serve it; its folder last, as the sign that all is. */
+/* The entry is given to who will serve it. */
 static int give_entry(const struct mount_options *o, const char *entry)
 {
-	struct stat st;
-	if (stat(entry, &st) < 0)
-		return -errno;
-	if (st.st_uid == o->run_uid && st.st_gid == o->run_gid)
-		return 0;
 	giving_to = o;
-	return nftw(entry, give_one, 16, FTW_PHYS | FTW_DEPTH);
+	int r = nftw(entry, give_one, 16, FTW_PHYS);
+	return r == -1 ? -errno : r;
 }
 
 static enum serve_fault drop_root(struct server *s, char **ret_why)
@@ -384,7 +386,12 @@ static enum serve_fault drop_root(struct server *s, char **ret_why)
 	const struct mount_options *o = s->o;
 	if (!o->setuid || geteuid() != 0)
 		return SERVE_OK;
-	int r = give_entry(o, torrent_entry(s->torrent));
+	int r = keeper_start(&s->keeper, &s->mounted);
+	if (r < 0) {
+		*ret_why = xasprintf("fork: %s", strerror(-r));
+		return SERVE_SYSTEM;
+	}
+	r = give_entry(o, torrent_entry(s->torrent));
 	if (r < 0)
 		return failed(ret_why, xasprintf("giving %s to %s: %s", torrent_entry(s->torrent),
 			o->setuid, strerror(-r)));
@@ -509,6 +516,12 @@ static void start_watchdog(struct server *s)
 	alarm(STOP_MAX_S);
 }
 
+static int unmount_one(struct server *s, bool lazy)
+{
+	return s->keeper.pid ? keeper_unmount(&s->keeper, lazy) :
+			       mountpoint_unmount(s->mounted.path, lazy);
+}
+
 /* By then its readers have their answers; they close their files, or are stopped by nothing. */
 static void unmount_all(struct server *s)
 {
@@ -521,17 +534,18 @@ static void unmount_all(struct server *s)
 			log_warn("%s: another mount lies upon it: left there", s->mounted.path);
 		if (place != MOUNT_ON_TOP)
 			break; /* what is on top is not ours to unmount */
-		int r = mountpoint_unmount(s->mounted.path, false);
+		int r = unmount_one(s, false);
 		if (r != -EBUSY)
 			break;
 		if (clock_us() >= until) {
 			log_warn("%s: files are still open: detached", s->mounted.path);
-			mountpoint_unmount(s->mounted.path, true);
+			unmount_one(s, true);
 			s->lazy = true;
 			break;
 		}
 		nanosleep(&pause, NULL);
 	}
+	keeper_stop(&s->keeper);
 	watched_path = NULL;
 	s->is_mounted = false;
 }
