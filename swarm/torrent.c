@@ -639,6 +639,10 @@ void torrent_on_closed(struct conn *c)
 	if (c->next)
 		c->next->prev = c->prev;
 	t->n_conns--;
+	if (c->down.total) {
+		t->gone[t->n_gone % GONE_MAX].number = c->number;
+		t->gone[t->n_gone++ % GONE_MAX].addr = c->addr;
+	}
 	if (!c->incoming && !c->shook)
 		t->n_connecting--;
 	count_has(t, c, -1);
@@ -656,6 +660,18 @@ void torrent_on_closed(struct conn *c)
 	ask_soon(t);
 }
 
+/* Who leaves before the proof does not come back either. */
+static void ban_gone(struct torrent *t, uint32_t from, const char *why)
+{
+	for (unsigned i = 0; i < MIN(t->n_gone, GONE_MAX); i++) {
+		if (t->gone[i].number != from || peers_banned(t->peers, &t->gone[i].addr))
+			continue;
+		char name[ADDR_STRLEN];
+		log_warn("peer %s, gone: banned: %s", addr_format(&t->gone[i].addr, name), why);
+		peers_ban(t->peers, &t->gone[i].addr);
+	}
+}
+
 void torrent_ban(struct torrent *t, uint32_t from, const char *why)
 {
 	for (struct web_source *w = t->web; w; w = w->next) {
@@ -665,8 +681,10 @@ void torrent_ban(struct torrent *t, uint32_t from, const char *why)
 		}
 	}
 	struct conn *c = torrent_conn(t, from);
-	if (!c)
+	if (!c) {
+		ban_gone(t, from, why);
 		return;
+	}
 	log_warn("peer %s (%s): banned: %s", c->name, c->client, why);
 	peers_ban(t->peers, &c->addr);
 	conn_fault(c, "banned: %s", why);

@@ -51,6 +51,8 @@ struct work_pool;
 #define FULL_DISK_MEMORY (32u << 20)
 /* After the last read that waited, filling stays out of the way for so long. */
 #define INTERACTIVE_US (2 * 1000000ull)
+/* Connections that ended, remembered for what they gave: a wrong piece is often proven later. */
+#define GONE_MAX 64u
 #define TICK_MS 1000
 #define FAST_TICK_MS 10
 #define ALLOWED_FAST_MAX 64u /* BEP 6 gives ten or so */
@@ -137,6 +139,8 @@ struct torrent {
 
 	struct conn *conns;
 	unsigned n_conns, n_connecting;
+	struct { uint32_t number; struct addr addr; } gone[GONE_MAX]; /* a ring */
+	unsigned n_gone;
 	struct peers *peers;
 	struct choker choker;
 	struct announcer *announcer;

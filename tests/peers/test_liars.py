@@ -203,3 +203,18 @@ def test_a_liar_that_leaves_after_its_lie(tmp_path, stack):
     assert_same(mount.path, image)
     mount.wait_state("complete")
     assert trusted(mount, good)
+
+
+def test_a_liar_that_left_before_the_proof_is_banned(tmp_path, stack):
+    """Half of a v1 piece is its own, and wrong, which only shows when others have given the rest, twice."""
+    image, torrent = make(tmp_path, "v1", 1 * MiB, 1 * MiB)
+    liar = stack.enter_context(Peer(torrent, image, address="127.0.0.2", rate=1 * MiB, lie=everything))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={liar.peer}"))
+    wait_until(lambda: liar.blocks_sent >= 4, "some lies")
+    liar.close()
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3"))
+    good.connect(mount.address, mount.port)
+    assert_same(mount.path, image)
+    wait_banned(mount)
+    assert f"peer {liar.peer}, gone: banned" in mount.log.read_text()
+    assert trusted(mount, good)
