@@ -397,7 +397,10 @@ struct conn *torrent_conn(const struct torrent *t, uint32_t number)
 static bool is_double(struct torrent *t, struct conn *c)
 {
 	for (struct conn *o = t->conns; o; o = o->next) {
-		if (o == c || o->state != CONN_OPEN || memcmp(o->peer_id, c->peer_id, sizeof(c->peer_id)))
+		/* An id can be copied: from another address it is another peer, or a good one could be
+		 * driven out by whoever has seen its id. */
+		if (o == c || o->state != CONN_OPEN || !addr_same_ip(&o->addr, &c->addr) ||
+			memcmp(o->peer_id, c->peer_id, sizeof(c->peer_id)))
 			continue;
 		bool ours_greater = memcmp(t->parts->env.peer_id, c->peer_id, sizeof(c->peer_id)) > 0;
 		if (o->incoming != c->incoming && c->incoming != ours_greater) {

@@ -247,6 +247,23 @@ def test_messages_in_single_bytes(targets):
     target.assert_goes_on()
 
 
+@pytest.mark.parametrize("greatest", [True, False])
+def test_the_id_of_another_peer_drives_it_out_no_more(targets, tmp_path, greatest):
+    """Of two connections with one peer one is ended; a copied id from another address must not count as that."""
+    target = targets("hybrid")
+    with Peer(target.torrent, target.image, address="127.0.0.4") as good:
+        good.peer_id = (b"~" if greatest else b"!") * 20  # whichever side's id is the greater decides
+        with Mount(target.torrent, tmp_path, f"peer={good.peer}", "fill=off") as mount:
+            good.wait_connected()
+            with Wire.connect(mount.address, mount.port, source="127.0.0.5") as thief:
+                thief.shake(target.meta.hashes[0], peer_id=good.peer_id)
+                thief.send(REQUEST, be(0, 0, 1))
+                thief.read_until(REJECT)
+                with open(mount.path, "rb", buffering=0) as got:
+                    assert got.read(5000) == target.image.read_bytes()[:5000]
+                assert good.closed == 0
+
+
 # -- the same from a peer that p2pfs calls ------------------------------------------------------------
 
 CALLED = {
