@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Extension messages (BEP 10): the handshake, and metadata (BEP 9); names and the allowed-fast set.
+/* Extension messages (BEP 10): the handshake, and metadata (BEP 9); names of clients.
  *
  * Numbers out of their range are as good as not told: a peer that says nonsense about itself harms
  * only itself.  What is no dictionary at all is an error.
@@ -205,35 +205,4 @@ void ext_make_peer_id(uint8_t ret[20])
 {
 	memcpy(ret, "-PF0100-", 8);
 	random_bytes(ret + 8, 12);
-}
-
-/* -- allowed fast (BEP 6) ---------------------------------------------------------------------- */
-
-unsigned ext_allowed_fast(const uint8_t ip4[4], const uint8_t info_hash[20], uint32_t n_pieces,
-	unsigned k, uint32_t *ret)
-{
-	uint8_t x[4 + SHA1_LEN] = {ip4[0], ip4[1], ip4[2], 0}, hash[SHA1_LEN];
-	unsigned n = 0;
-
-	memcpy(x + 4, info_hash, SHA1_LEN);
-	sha1(x, sizeof(x), hash);
-	k = MIN(k, n_pieces);
-	/* Each hash gives five pieces, known ones among them; a few dozen rounds give any small
-	 * set, and the bound ends it where k is close to a large n_pieces. */
-	for (unsigned round = 0; round < 100 && n < k; round++) {
-		for (unsigned i = 0; i < SHA1_LEN && n < k; i += 4) {
-			uint32_t y = (uint32_t)hash[i] << 24 | (uint32_t)hash[i + 1] << 16 |
-				     (uint32_t)hash[i + 2] << 8 | hash[i + 3];
-			uint32_t piece = y % n_pieces;
-			unsigned j = 0;
-			while (j < n && ret[j] != piece)
-				j++;
-			if (j == n)
-				ret[n++] = piece;
-		}
-		uint8_t next[SHA1_LEN];
-		sha1(hash, SHA1_LEN, next);
-		memcpy(hash, next, SHA1_LEN);
-	}
-	return n;
 }

@@ -56,8 +56,4 @@ void ext_client_name(const uint8_t peer_id[20], char ret[64]);
 /* Our peer id: "-PF0100-" and 12 random bytes. */
 void ext_make_peer_id(uint8_t ret[20]);
 
-/* The allowed-fast set of an IPv4 address (BEP 6): up to k pieces of n_pieces; gives how many. */
-unsigned ext_allowed_fast(const uint8_t ip4[4], const uint8_t info_hash[20], uint32_t n_pieces,
-	unsigned k, uint32_t *ret);
-
 #endif

@@ -171,15 +171,6 @@ bool peers_next(struct peers *p, uint64_t now, struct addr *ret)
 	return true;
 }
 
-uint64_t peers_due(const struct peers *p)
-{
-	uint64_t due = UINT64_MAX;
-	for (size_t i = 0; i < p->n; i++)
-		if (may_connect(&p->known[i]))
-			due = MIN(due, p->known[i].due);
-	return due;
-}
-
 void peers_on_connected(struct peers *p, const struct addr *a, uint64_t now)
 {
 	if (!connectable(a) || peers_banned(p, a))

@@ -36,8 +36,6 @@ bool peers_add(struct peers *p, const struct addr *a, enum peers_source source, 
 /* The next address to connect to (least failures, longest untried first); false when none is due.
  * It counts as connected from now on. */
 bool peers_next(struct peers *p, uint64_t now, struct addr *ret);
-/* When the next one is due, UINT64_MAX: none. */
-uint64_t peers_due(const struct peers *p);
 /* An incoming connection from a peer that told its listening port: do not connect to it too. */
 void peers_on_connected(struct peers *p, const struct addr *a, uint64_t now);
 /* The connection ended; useful: it got through the handshake and was no failure.  never: do not

@@ -241,20 +241,10 @@ void wire_add_keepalive(struct buf *b)
 	buf_u32(b, 0);
 }
 
-static void add_index(struct buf *b, enum wire_type type, uint32_t piece)
-{
-	add_header(b, type, 4);
-	buf_u32(b, piece);
-}
-
 void wire_add_have(struct buf *b, uint32_t piece)
 {
-	add_index(b, WIRE_HAVE, piece);
-}
-
-void wire_add_allowed_fast(struct buf *b, uint32_t piece)
-{
-	add_index(b, WIRE_ALLOWED_FAST, piece);
+	add_header(b, WIRE_HAVE, 4);
+	buf_u32(b, piece);
 }
 
 void wire_add_bitfield(struct buf *b, const uint8_t *bits, size_t len)

@@ -89,7 +89,6 @@ void wire_add_have(struct buf *b, uint32_t piece);
 void wire_add_bitfield(struct buf *b, const uint8_t *bits, size_t len);
 /* request, cancel, reject */
 void wire_add_block(struct buf *b, enum wire_type type, uint32_t piece, uint32_t begin, uint32_t len);
-void wire_add_allowed_fast(struct buf *b, uint32_t piece);
 /* Header of a PIECE whose `len` bytes the caller appends. */
 void wire_add_piece_header(struct buf *b, uint32_t piece, uint32_t begin, uint32_t len);
 void wire_add_extended(struct buf *b, uint8_t ext_id, const void *payload, size_t len);

@@ -55,9 +55,6 @@ static bool write_again(const struct wire_message *m, struct buf *b)
 	case WIRE_HAVE:
 		wire_add_have(b, m->piece);
 		return true;
-	case WIRE_ALLOWED_FAST:
-		wire_add_allowed_fast(b, m->piece);
-		return true;
 	case WIRE_BITFIELD:
 		wire_add_bitfield(b, m->data, m->data_len);
 		return true;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Extension messages, client names, allowed-fast sets. */
+/* Extension messages and client names. */
 #include "swarm/ext.h"
 
 #include "base/limits.h"
@@ -309,40 +309,6 @@ static void test_our_peer_id(void **state)
 	assert_string_equal(name, "p2pfs 0.1.0.0");
 }
 
-/* -- allowed fast -------------------------------------------------------------------------------
- */
-
-/* BEP 6's own example. */
-static void test_allowed_fast_as_in_bep_6(void **state)
-{
-	static const uint8_t ip[4] = {80, 4, 4, 200};
-	static const uint32_t want[9] = {1059, 431, 808, 1217, 287, 376, 1188, 353, 508};
-	uint8_t hash[20];
-	uint32_t got[9];
-	memset(hash, 0xaa, sizeof(hash));
-	assert_int_equal(ext_allowed_fast(ip, hash, 1313, 7, got), 7);
-	assert_memory_equal(got, want, 7 * sizeof(uint32_t));
-	assert_int_equal(ext_allowed_fast(ip, hash, 1313, 9, got), 9);
-	assert_memory_equal(got, want, sizeof(want));
-}
-
-static void test_allowed_fast_of_few_pieces(void **state)
-{
-	static const uint8_t ip[4] = {127, 0, 0, 1}, hash[20] = {1};
-	uint32_t got[10];
-	assert_int_equal(ext_allowed_fast(ip, hash, 0, 10, got), 0);
-	for (uint32_t n = 1; n <= 10; n++) {
-		assert_int_equal(ext_allowed_fast(ip, hash, n, 10, got), n);
-		for (uint32_t i = 0; i < n; i++) {
-			assert_true(got[i] < n);
-			for (uint32_t j = 0; j < i; j++)
-				assert_int_not_equal(got[i], got[j]);
-		}
-	}
-	assert_int_equal(ext_allowed_fast(ip, hash, UINT32_MAX, 10, got), 10);
-	assert_int_equal(ext_allowed_fast(ip, hash, 5, 0, got), 0);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -358,8 +324,6 @@ int main(void)
 		cmocka_unit_test(test_metadata_at_its_bounds),
 		cmocka_unit_test(test_client_names),
 		cmocka_unit_test(test_our_peer_id),
-		cmocka_unit_test(test_allowed_fast_as_in_bep_6),
-		cmocka_unit_test(test_allowed_fast_of_few_pieces),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

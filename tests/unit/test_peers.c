@@ -66,7 +66,6 @@ static void test_none_known_none_due(void **state)
 {
 	struct addr a;
 	assert_false(peers_next(p, T0, &a));
-	assert_true(peers_due(p) == UINT64_MAX);
 	assert_int_equal(peers_known(p), 0);
 	peers_free(NULL);
 }
@@ -79,7 +78,6 @@ static void test_an_address_is_known_once(void **state)
 	assert_true(add("1.2.3.4:6", PEERS_FROM_TRACKER, T0));
 	assert_true(add("[2001:db8::1]:5", PEERS_FROM_TRACKER, T0));
 	assert_int_equal(peers_known(p), 3);
-	assert_true(peers_due(p) == T0);
 }
 
 static void test_what_nobody_can_connect_to_is_refused(void **state)
@@ -102,7 +100,6 @@ static void test_one_is_not_given_twice(void **state)
 	add("1.2.3.4:5", PEERS_FROM_TRACKER, T0);
 	assert_true(next_is(p, T0, "1.2.3.4:5"));
 	assert_false(peers_next(p, T0 + 1000 * S, &a));
-	assert_true(peers_due(p) == UINT64_MAX);
 }
 
 static void test_the_longest_untried_comes_first(void **state)
@@ -133,7 +130,6 @@ static void fail_often(const char *text, const uint64_t *waits, size_t n)
 		struct addr a;
 		assert_true(next_is(p, now, text));
 		closed(text, false, false, now);
-		assert_true(peers_due(p) == now + waits[i] * S);
 		assert_false(peers_next(p, now + waits[i] * S - 1, &a));
 		now += waits[i] * S;
 	}
@@ -172,20 +168,25 @@ static void test_success_ends_the_back_off(void **state)
 	}
 	assert_true(next_is(p, T0 + 9000 * S, "1.2.3.4:5"));
 	closed("1.2.3.4:5", true, false, T0 + 9000 * S + LONG);
-	assert_true(peers_due(p) == T0 + 9000 * S + LONG + PEERS_BACKOFF_US);
+	uint64_t due = T0 + 9000 * S + LONG + PEERS_BACKOFF_US;
+	struct addr a;
+	assert_false(peers_next(p, due - 1, &a));
+	assert_true(next_is(p, due, "1.2.3.4:5"));
 }
 
 /* One that takes us and drops us at once is not asked again and again. */
 static void test_a_brief_success_backs_off_too(void **state)
 {
 	uint64_t now = T0;
+	struct addr a;
 	add("1.2.3.4:5", PEERS_FROM_TRACKER, T0);
 	for (unsigned i = 0; i < 3; i++) {
 		assert_true(next_is(p, now, "1.2.3.4:5"));
 		closed("1.2.3.4:5", true, false, now + LONG - 1);
-		assert_true(peers_due(p) == now + LONG - 1 + (PEERS_BACKOFF_US << i));
-		now = peers_due(p);
+		now += LONG - 1 + (PEERS_BACKOFF_US << i);
+		assert_false(peers_next(p, now - 1, &a));
 	}
+	assert_true(next_is(p, now, "1.2.3.4:5"));
 }
 
 static void test_never_is_never(void **state)
@@ -195,7 +196,6 @@ static void test_never_is_never(void **state)
 	assert_true(next_is(p, T0, "1.2.3.4:5"));
 	closed("1.2.3.4:5", true, true, T0 + 1);
 	assert_false(peers_next(p, T0 + 100000 * S, &a));
-	assert_true(peers_due(p) == UINT64_MAX);
 	assert_false(add("1.2.3.4:5", PEERS_FROM_TRACKER, T0 + 2));
 	assert_int_equal(peers_known(p), 1);
 }
@@ -209,6 +209,25 @@ static void test_all_is_forgiven_when_we_are_no_seed_any_more(void **state)
 	assert_false(peers_next(p, T0 + 100000 * S, &a));
 	peers_forgive(p, T0 + 2);
 	assert_true(next_is(p, T0 + 2, "1.2.3.4:5"));
+}
+
+/* We lost what we had, and need seeds again. */
+static void test_forgiven_ones_are_tried_again_at_once(void **state)
+{
+	struct addr a;
+	add("1.1.1.1:1", PEERS_FROM_TRACKER, T0);
+	add("2.2.2.2:2", PEERS_FROM_TRACKER, T0 + 1);
+	add("3.3.3.3:3", PEERS_FROM_TRACKER, T0 + 2);
+	assert_true(next_is(p, T0 + S, "1.1.1.1:1"));
+	assert_true(next_is(p, T0 + S, "2.2.2.2:2"));
+	assert_true(next_is(p, T0 + S, "3.3.3.3:3"));
+	closed("1.1.1.1:1", true, true, T0 + S);
+	closed("2.2.2.2:2", false, false, T0 + 2 * S);
+	assert_false(peers_next(p, T0 + 3 * S, &a));
+	peers_forgive(p, T0 + 3 * S);
+	assert_true(next_is(p, T0 + 3 * S, "1.1.1.1:1"));
+	assert_true(next_is(p, T0 + 3 * S, "2.2.2.2:2"));
+	assert_false(peers_next(p, T0 + 3 * S, &a)); /* the third is connected still */
 }
 
 static void test_one_that_came_to_us_is_not_connected_to(void **state)
@@ -402,6 +421,7 @@ int main(void)
 		PEERS_TEST(test_a_brief_success_backs_off_too),
 		PEERS_TEST(test_never_is_never),
 		PEERS_TEST(test_all_is_forgiven_when_we_are_no_seed_any_more),
+		PEERS_TEST(test_forgiven_ones_are_tried_again_at_once),
 		PEERS_TEST(test_one_that_came_to_us_is_not_connected_to),
 		PEERS_TEST(test_two_connections_are_counted),
 		PEERS_TEST(test_the_end_of_an_unknown_one_is_nothing),
