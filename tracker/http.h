@@ -26,7 +26,7 @@
 
 #define HTTP_DEADLINE_S 10u      /* a head is one packet; a path that loses some takes seconds */
 #define HTTP_MAX_CONNECTIONS 16384u
-#define HTTP_MAX_PER_ADDRESS 1024u /* a site behind one NAT, all nodes at once */
+#define HTTP_MAX_PER_ADDRESS 8192u /* a site behind one NAT, all nodes at once; half of all */
 
 struct event_base;
 struct http;

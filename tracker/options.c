@@ -43,7 +43,7 @@ static const char usage[] =
 	"  --cluster URL        redis://HOST[:PORT][/DB]: several trackers as one\n"
 	"  --cluster-secret FILE  Redis' password\n"
 	"  --max-torrents N     (200000)   --max-peers N  (4000000)   --max-swarm N  (1000000)\n"
-	"  --max-connections N  (16384)    --max-connections-per-address N  (1024)\n"
+	"  --max-connections N  (16384)    --max-connections-per-address N  (8192)\n"
 	"to be seen\n"
 	"  --control ADDR:PORT  /stats, /stats.json and /metrics there, not beside the tracker\n"
 	"  --control-token FILE the bearer token for them; needed beyond loopback\n"

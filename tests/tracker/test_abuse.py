@@ -44,11 +44,12 @@ def many_files(count):
 
 
 @pytest.mark.parametrize("says", [b"", b"GET /announce?info"], ids=["silent", "half a request"])
-def test_ten_thousand_half_open_connections(tracker, says):
+def test_ten_thousand_half_open_connections(tmp_path, stack, says):
     """They come from several addresses, and from one; whoever asks is served all the while."""
-    with many_files(12000), contextlib.ExitStack() as stack:
+    tracker = stack.enter_context(P2pfsTracker(tmp_path, "--max-connections-per-address", "1024"))
+    with many_files(12000), contextlib.ExitStack() as exits:
         for number in range(10000):
-            s = stack.enter_context(socket.socket())
+            s = exits.enter_context(socket.socket())
             s.bind((f"127.0.3.{number % 20 + 1}" if number < 5000 else "127.0.3.100", 0))
             s.connect(("127.0.0.1", tracker.port))
             if says:
