@@ -4,6 +4,7 @@
 No test sleeps to synchronise: it names the fact that it waits for, and the time only bounds a failure.
 """
 
+import os
 import pathlib
 import random
 import socket
@@ -39,20 +40,39 @@ def free_port(address="127.0.0.1"):
             continue
 
 
-def listening(port, kinds=("tcp", "tcp6")):
-    """Does somebody listen on (udp: has bound) this port?  Read from /proc, so that nobody is disturbed."""
+def _sockets(pid):
+    """Inodes of the sockets that a process holds."""
+    found = set()
+    try:
+        for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                found.add(os.readlink(entry))
+            except OSError:
+                continue  # closed meanwhile
+    except OSError:
+        pass  # the process has ended
+    return {name[8:-1] for name in found if name.startswith("socket:[")}
+
+
+def listening(port, pid=None, kinds=("tcp", "tcp6")):
+    """Is this port listened on (udp: bound), by this process?  Read from /proc, so that nobody is disturbed."""
+    sockets = _sockets(pid) if pid else None
     for kind in kinds:
         for line in pathlib.Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
             fields = line.split()
-            if int(fields[1].rsplit(":", 1)[1], 16) == port and (kind.startswith("udp") or fields[3] == "0A"):
+            if int(fields[1].rsplit(":", 1)[1], 16) == port and (kind.startswith("udp") or fields[3] == "0A") \
+               and (sockets is None or fields[9] in sockets):
                 return True
     return False
 
 
 def wait_listening(port, process=None, kinds=("tcp", "tcp6"), seconds=PATIENCE):
-    """Waits until the port is listened on; a Daemon that ends meanwhile is the failure, with its output."""
+    """Waits until the port is listened on, by this Daemon (another's may have the number at another address).
+
+    A Daemon that ends meanwhile is the failure, with its output.
+    """
     def fact():
         if process is not None and not process.alive():
             raise RuntimeError(f"{process.name} ended with {process.returncode} before it listened:\n{process.output()}")
-        return listening(port, kinds)
+        return listening(port, process and process.pid, kinds)
     wait_until(fact, lambda: f"port {port} listened on" + (f"\n{process.output()}" if process else ""), seconds)
