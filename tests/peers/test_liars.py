@@ -65,6 +65,7 @@ def test_the_only_source_lies_then_a_good_one_comes(tmp_path, stack, version):
     assert mount.status()["corrupt"] > 0
 
 
+@pytest.mark.threads
 @pytest.mark.parametrize("version", VERSIONS)
 def test_liars_among_good_seeds(tmp_path, stack, version):
     """Three of six lie, each about every third block, and all are about as fast."""

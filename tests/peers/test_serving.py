@@ -159,6 +159,7 @@ def test_seed_off_gives_nothing(tmp_path, stack):
         assert wire.read_until(UNCHOKE, REJECT, PIECE)[0] == REJECT
 
 
+@pytest.mark.threads
 @HYBRID
 def test_every_request_is_answered_once(seed):
     """Ten times the queue at once, unread: each gets a block or a reject, and the first ones a block."""
@@ -279,6 +280,7 @@ def test_a_hybrid_answers_with_the_v2_hash_who_can_v2(seed):
             assert wire.read_until(PIECE)[1] == be(0, 0) + seed.data[:BLOCK]
 
 
+@pytest.mark.threads
 @VERSIONS
 def test_each_hash_of_a_torrent_finds_it(seed):
     for info_hash in seed.meta.hashes:
@@ -344,6 +346,7 @@ def test_hash_requests_for_an_unknown_file_are_rejected(seed):
         assert wire.read_until(HASHES, HASH_REJECT) == (HASH_REJECT, request)
 
 
+@pytest.mark.threads
 def test_a_hash_request_flood_is_answered_and_stops_nobody(tmp_path, stack):
     """Ten thousand large requests at once: each is answered or rejected, and others are served meanwhile."""
     seed = Seed(tmp_path, stack, "v2", 9 * MiB)
