@@ -28,9 +28,10 @@
 #define LEAVES_TRIES 4                      /* peers that refused, then the piece is the unit ... */
 #define LEAVES_AGAIN_US (10 * US_PER_S)     /* ... for so long */
 #define LEAVES_PATIENCE_US (3 * US_PER_S)   /* least time for an answer */
-#define HASH_RATE (128u << 20)              /* bytes of data hashed per second for one peer: what a
-					     * fetching peer can use on 1 Gbit/s */
-#define HASH_JOBS 8                         /* of one peer under way; more are rejected */
+#define HASH_RATE (512u << 20)              /* bytes of data hashed per second for one peer: a boot's
+					     * 70 MB lie in 430 pieces of 1 MiB, and a peer that is
+					     * refused fetches them whole */
+#define HASH_JOBS 32                        /* of one peer under way; more are rejected */
 #define REFUSALS_MAX 16                     /* a peer that refused so often is asked no more */
 
 static unsigned log2_of(uint32_t power_of_two)
