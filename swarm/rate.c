@@ -7,8 +7,9 @@
  * A limiter counts in millionths of a byte, which a microsecond at `rate` bytes a second adds
  * whole: nothing is lost to rounding however often it is asked.
  *
- * A clock that jumps back stands still for a meter and adds nothing to a limiter; one that jumps
- * forward empties the meter's window and fills the bucket, no more.
+ * A monotonic clock does not go back, but a caller's `now` may be older than another's was: that
+ * adds nothing, and no time is counted twice.  A clock that jumps ahead (a machine that slept)
+ * empties the meter's window and fills the bucket, no more.
  *
  * Thread: loop (pure).
  */
@@ -82,7 +83,7 @@ static void limiter_fill(struct limiter *l, uint64_t now)
 {
 	uint64_t elapsed = now > l->last ? now - l->last : 0;
 	int64_t burst = limiter_burst(l);
-	l->last = now;
+	l->last = MAX(l->last, now);
 	if (l->tokens >= burst)
 		return;
 	uint64_t gap = (uint64_t)(burst - l->tokens);
