@@ -128,6 +128,7 @@ struct conn {
 
 	struct wanted *wanted; /* owned; the peer's requests, oldest first */
 	unsigned n_wanted, cap_wanted;
+	uint64_t turn;           /* when the upload limit last had its block for it */
 	bool reading;            /* a worker reads for the first of `wanted` */
 	unsigned jobs;           /* workers that will come back to this conn's number */
 	struct limiter hash_limit;

@@ -114,18 +114,41 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		conn_tick(s->nameless[i], now);
 }
 
+/* The peer that has waited for the upload limit longest, of all torrents. */
+static struct conn *next_in_turn(const struct swarm *s)
+{
+	struct conn *next = NULL;
+	for (const struct torrent *t = s->torrents; t; t = t->next) {
+		for (struct conn *c = t->conns; c; c = c->next) {
+			if (serve_wants(c) && (!next || c->turn < next->turn))
+				next = c;
+		}
+	}
+	return next;
+}
+
+static void serve_in_turn(struct swarm *s)
+{
+	uint64_t now = clock_us();
+	while (!limiter_wait(&s->parts.up, BLOCK_SIZE, now)) {
+		struct conn *c = next_in_turn(s);
+		if (!c) {
+			s->parts.up_starved = false;
+			return;
+		}
+		c->turn = ++s->parts.turns;
+		serve_one(c);
+	}
+}
+
 /* With a rate limit: those who wait for it go on as it has room. */
 static void on_limit_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct swarm *s = arg;
-	bool starved = s->parts.up_starved;
-	s->parts.up_starved = false;
-	for (struct torrent *t = s->torrents; t; t = t->next) {
-		for (struct conn *c = t->conns; starved && c; c = c->next)
-			serve(c);
-		if (s->parts.down.rate)
-			ask_soon(t);
-	}
+	if (s->parts.up_starved)
+		serve_in_turn(s);
+	for (struct torrent *t = s->torrents; s->parts.down.rate && t; t = t->next)
+		ask_soon(t);
 }
 
 /* -- life ---------------------------------------------------------------------------------------- */

@@ -67,7 +67,8 @@ struct swarm_parts {
 	struct limiter up, down;
 	uint16_t port;
 	const char *http_cafile;
-	bool up_starved; /* some peer waits for the upload limit */
+	bool up_starved; /* some peer waits for the upload limit: all are served in turn */
+	uint64_t turns;  /* given so far */
 };
 
 /* A read that waits.  Its blocks are [first, first + n_blocks). */
@@ -264,6 +265,8 @@ void leaves_load(struct torrent *t, const uint8_t *data, size_t len);
 
 /* torrent_serve.c */
 void serve(struct conn *c);
+bool serve_wants(const struct conn *c); /* has it a request that can be answered now? */
+void serve_one(struct conn *c);         /* one that wants */
 void serve_on_request(struct conn *c, const struct wire_message *m); /* or a cancel */
 void serve_set_choking(void *peer, bool unchoked);
 
@@ -276,6 +279,7 @@ void profile_on_read(struct torrent *t, uint32_t first, uint32_t n); /* blocks; 
 bool profile_names(const struct torrent *t, uint32_t first, uint32_t n);
 void profile_on_tick(struct torrent *t, uint64_t now);
 void profile_pump(struct torrent *t, uint64_t now);
+bool profile_wants(const struct torrent *t); /* something of it is missing */
 void profile_status(struct torrent *t, json_t *ret);
 
 /* torrent_status.c */

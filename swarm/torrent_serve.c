@@ -132,44 +132,55 @@ static void serve_done(struct work *work)
 	free(j);
 }
 
-void serve(struct conn *c)
+bool serve_wants(const struct conn *c)
+{
+	return c->state == CONN_OPEN && c->n_wanted && !c->reading && c->out.len < SEND_AHEAD;
+}
+
+/* The first of the peer's requests, for which the limit has room. */
+void serve_one(struct conn *c)
 {
 	struct torrent *t = c->torrent;
-	uint64_t now = clock_us();
-	if (c->state != CONN_OPEN)
+	struct wanted w = c->wanted[0];
+	if (!have_piece(t, w.piece)) { /* lost since */
+		conn_drop_wanted(c, 0);
+		reject(c, w.piece, w.begin, w.length);
 		return;
-	while (c->n_wanted && !c->reading && c->out.len < SEND_AHEAD) {
-		struct wanted w = c->wanted[0];
-		if (!have_piece(t, w.piece)) { /* lost since */
-			conn_drop_wanted(c, 0);
-			reject(c, w.piece, w.begin, w.length);
-			continue;
-		}
-		if (limiter_wait(&t->parts->up, w.length, now)) {
-			t->parts->up_starved = true; /* served again when the limit has room */
+	}
+	uint64_t now = clock_us();
+	limiter_take(&t->parts->up, w.length, now);
+	size_t before = c->out.len;
+	wire_add_piece_header(&c->out, w.piece, w.begin, w.length);
+	int r = read_wanted(t, &w, buf_extend(&c->out, w.length), true);
+	if (!r) {
+		sent(t, c, w.length, now);
+		return;
+	}
+	c->out.len = before;
+	if (r != -EAGAIN) {
+		on_read_error(t, c, &w);
+		return;
+	}
+	struct serve_job *j = xcalloc(1, sizeof(*j));
+	j->work.run = serve_run;
+	j->work.done = serve_done;
+	j->t = t;
+	j->conn = c->number;
+	j->wanted = w;
+	c->reading = true;
+	t->jobs++;
+	work_post(t->parts->pool, &j->work);
+}
+
+void serve(struct conn *c)
+{
+	struct swarm_parts *parts = ((struct torrent *)c->torrent)->parts;
+	while (serve_wants(c)) {
+		/* While others wait for the limit, this one waits for its turn as they do. */
+		if (parts->up_starved || limiter_wait(&parts->up, c->wanted[0].length, clock_us())) {
+			parts->up_starved = true;
 			return;
 		}
-		limiter_take(&t->parts->up, w.length, now);
-		size_t before = c->out.len;
-		wire_add_piece_header(&c->out, w.piece, w.begin, w.length);
-		int r = read_wanted(t, &w, buf_extend(&c->out, w.length), true);
-		if (!r) {
-			sent(t, c, w.length, now);
-			continue;
-		}
-		c->out.len = before;
-		if (r != -EAGAIN) {
-			on_read_error(t, c, &w);
-			continue;
-		}
-		struct serve_job *j = xcalloc(1, sizeof(*j));
-		j->work.run = serve_run;
-		j->work.done = serve_done;
-		j->t = t;
-		j->conn = c->number;
-		j->wanted = w;
-		c->reading = true;
-		t->jobs++;
-		work_post(t->parts->pool, &j->work);
+		serve_one(c);
 	}
 }

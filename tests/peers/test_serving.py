@@ -224,21 +224,29 @@ def test_a_peer_that_asks_and_never_reads_is_dropped(tmp_path, stack, flood):
     seed.assert_serves()
 
 
-def test_greedy_leechers_do_not_starve_the_others(tmp_path, stack):
+@pytest.mark.parametrize("greedy_first", [True, False])
+def test_greedy_leechers_are_served_fairly(tmp_path, stack, greedy_first):
     """Three that ask for everything again and again, as deep as they may, among twenty-seven modest ones, all behind
-    an upload limit: each modest one gets a whole copy, and no greedy one meanwhile gets many times as much."""
-    seed = Seed(tmp_path, stack, "hybrid", 512 * KiB, 128 * KiB, options=["up=80M"])
-    greedy = [stack.enter_context(Leecher(seed.torrent, seed.process.peer, source=f"127.0.2.{i}", depth=QUEUE,
-                                          again=True)) for i in range(1, 4)]
-    wait_until(lambda: all(g.received for g in greedy), "the greedy ones' start")
-    modest = [stack.enter_context(Leecher(seed.torrent, seed.process.peer, source=f"127.0.3.{i}", depth=8))
-              for i in range(1, 28)]
+    an upload limit, whoever came first: each modest one gets a whole copy, and a greedy one meanwhile no more than
+    its share, nor nothing."""
+    seed = Seed(tmp_path, stack, "hybrid", 1 * MiB, 128 * KiB, options=["up=80M"])
+
+    def start(first, n, **kw):
+        return [stack.enter_context(Leecher(seed.torrent, seed.process.peer, source=f"127.0.2.{first + i}", **kw))
+                for i in range(n)]
+
+    greedy = start(100, 3, depth=QUEUE, again=True) if greedy_first else []
+    wait_until(lambda: all(g.received for g in greedy), "the start of those who came first")
+    modest = start(1, 27, depth=16)
+    wait_until(lambda: all(m.received for m in modest), "the start of the modest ones")
+    greedy = greedy or start(100, 3, depth=QUEUE, again=True)
     before = [g.received for g in greedy]
     for leecher in modest:
         data = leecher.wait()
         assert b"".join(data[p] for p in sorted(data)) == seed.data
-    for leecher, had in zip(greedy, before):
-        assert leecher.received - had < 12 * len(seed.data)
+    got = [leecher.received - had for leecher, had in zip(greedy, before)]
+    # The scheduler of this machine has its part in it, too; unfair is a hundred copies, or none.
+    assert all(0 < g < 8 * len(seed.data) for g in got), [g / len(seed.data) for g in got]
 
 
 # -- versions -----------------------------------------------------------------------------------------
