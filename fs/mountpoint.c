@@ -57,12 +57,13 @@ static bool parse_line(char *line, struct mount_entry *ret, bool *ret_ours)
 	char *super = source ? strtok_r(NULL, " \n", &save) : NULL;
 	if (!super)
 		return false;
-	const char *user = strstr(super, "user_id=");
+	const char *user = strstr(super, "user_id="), *group = strstr(super, "group_id=");
 	*ret_ours = !strcmp(type, MOUNT_TYPE);
 	*ret = (struct mount_entry){
 		.path = unescape(field[4]),
 		.source = unescape(source),
 		.user = user ? (uid_t)strtoul(user + strlen("user_id="), NULL, 10) : 0,
+		.group = group ? (gid_t)strtoul(group + strlen("group_id="), NULL, 10) : 0,
 	};
 	sscanf(field[2], "%u:%u", &ret->major, &ret->minor);
 	return true;

@@ -23,7 +23,8 @@ struct mount_options;
 struct mount_entry {
 	char *path, *source; /* owned; the mountpoint, and what is mounted there (the torrent) */
 	unsigned major, minor;
-	uid_t user; /* who mounted: user_id= */
+	uid_t user; /* who may look if others may not: user_id= */
+	gid_t group;
 };
 /* All mounts of our type, in mountinfo's order; -errno. */
 int mount_entries(struct mount_entry **ret, size_t *ret_n);

@@ -300,6 +300,8 @@ def test_setuid_mount_is_taken_away_after_a_crash(image, tmp_path):
     with Mount(image.torrent, tmp_path, "setuid=nobody", "allow_other") as mount:
         mount.process.kill()
         wait_until(lambda: not mount.mounted(), "the dead mount to be taken away")
+        wait_until(lambda: not any(str(mount.mountpoint) in words for words in process.marked().values()),
+                   "the end of who took it away")
 
 
 def test_setuid_without_allow_other_serves_that_user_alone(seedless, tmp_path):
@@ -307,6 +309,9 @@ def test_setuid_without_allow_other_serves_that_user_alone(seedless, tmp_path):
     mount = seedless("setuid=nobody")
     assert run(["ls", mount.mountpoint], user="nobody", group="nogroup", extra_groups=[]).stdout
     assert run(["ls", mount.mountpoint], check=False).returncode
+    assert mount.status()["mount"]["pid"] == mount.pid  # root may ask all the same, and end it
+    assert p2pfs("umount", mount.mountpoint).stderr == ""
+    assert mount.process.wait() == 0
 
 
 def test_by_an_unprivileged_user(image, open_to_nobody, stack):
