@@ -50,7 +50,7 @@ static int wait_fd(int fd, short events, uint64_t until_us)
 	}
 }
 
-/* -- finding the socket ------------------------------------------------------------------------- */
+/* -- finding the socket ----------------------------------------------------------------------- */
 
 struct attribute {
 	int error;
@@ -133,7 +133,7 @@ int client_find(const struct mount_entry *mount, char **ret)
 	return r;
 }
 
-/* -- talking ----------------------------------------------------------------------------------- */
+/* -- talking ---------------------------------------------------------------------------------- */
 
 int client_connect(const char *path)
 {
@@ -160,7 +160,8 @@ int client_connect(const char *path)
 }
 
 /* Reads lines up to the end; `line` is called for each.  -ETIMEDOUT, -EFBIG. */
-static int read_lines(int fd, uint64_t until_us, void (*line)(void *arg, const char *text), void *arg)
+static int read_lines(
+	int fd, uint64_t until_us, void (*line)(void *arg, const char *text), void *arg)
 {
 	CLEANUP_FREE char *data = NULL;
 	size_t len = 0, cap = 0;
@@ -250,7 +251,7 @@ int client_stop(const char *socket, unsigned seconds, bool *ret_lazy)
 	return r;
 }
 
-/* -- for the commands -------------------------------------------------------------------------- */
+/* -- for the commands ------------------------------------------------------------------------- */
 
 int client_mount(const char *command, const char *mountpoint, struct mount_entry *ret)
 {
@@ -270,6 +271,7 @@ int client_failed(const char *command, const struct mount_entry *mount, int r)
 	if (r == -ETIMEDOUT)
 		return cli_fail(command, "%s: its daemon does not answer", mount->path);
 	if (r == -ENOTCONN || r == -ECONNREFUSED)
-		return cli_fail(command, "%s: its daemon is dead; p2pfs umount takes it away", mount->path);
+		return cli_fail(
+			command, "%s: its daemon is dead; p2pfs umount takes it away", mount->path);
 	return cli_fail(command, "%s: %s", mount->path, strerror(-r));
 }

@@ -15,12 +15,13 @@ struct mount_entry;
 
 /* An answer comes in milliseconds; a machine that swaps gets this long. */
 #define CLIENT_PATIENCE_MS 5000
-/* A status with PEERS_MAX_CONNECTED peers and all trackers is some 100 KiB, a profile at most 6 MiB. */
+/* A status with PEERS_MAX_CONNECTED peers and all trackers is some 100 KiB, a profile at most 6
+ * MiB. */
 #define CLIENT_MAX_REPLY (16u << 20)
 
-/* The mount's control socket: its attribute user.p2pfs.socket; should nobody answer that or we not be let, where it
- * is for that torrent in our default store.  Malloc'd; -errno: of the attribute (-ENOTCONN: the
- * daemon is dead, -ETIMEDOUT: it does not answer). */
+/* The mount's control socket: its attribute user.p2pfs.socket; should nobody answer or we not be
+ * let, where it is for that torrent in our default store.  Malloc'd; -errno: of the attribute
+ * (-ENOTCONN: the daemon is dead, -ETIMEDOUT: it does not answer). */
 int client_find(const struct mount_entry *mount, char **ret);
 /* A connected socket; -errno. */
 int client_connect(const char *socket);

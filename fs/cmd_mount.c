@@ -25,8 +25,14 @@
 #include <string.h>
 
 /* mount(8), "EXIT STATUS". */
-enum { MOUNT_OK = 0, MOUNT_USAGE = 1, MOUNT_SYSTEM = 2, MOUNT_BUG = 4, MOUNT_INTERRUPTED = 8,
-	MOUNT_FAILED = 32 };
+enum {
+	MOUNT_OK = 0,
+	MOUNT_USAGE = 1,
+	MOUNT_SYSTEM = 2,
+	MOUNT_BUG = 4,
+	MOUNT_INTERRUPTED = 8,
+	MOUNT_FAILED = 32,
+};
 
 struct mounting {
 	struct mount_options options;
@@ -45,10 +51,11 @@ static const char help_text[] =
 	"Returns when the files can be read.\n"
 	"\n"
 	"  --foreground   stay; end by SIGTERM, ^C or umount\n"
-	"  --ready-fd N   write a newline to descriptor N once the mount answers, or why it failed\n"
+	"  --ready-fd N   write a newline to descriptor N once the mount answers, else why not\n"
 	"  -D CATEGORY    debug lines: peer, tracker, disk, fuse, pick, http, or all\n"
 	"\n"
-	"  -o store=DIR          where the bytes are kept (/var/lib/p2pfs; not root: ~/.local/share/p2pfs)\n"
+	"  -o store=DIR          where the bytes are kept (/var/lib/p2pfs; who is not root:\n"
+	"                        ~/.local/share/p2pfs)\n"
 	"  -o listen=ADDR:PORT   where peers connect to; port 0: any\n"
 	"  -o peer=ADDR:PORT     a peer to ask, again and again for more\n"
 	"  -o tracker=URL        a tracker besides the torrent's, likewise\n"
@@ -56,7 +63,7 @@ static const char help_text[] =
 	"  -o seed=on|off        give to others (on)\n"
 	"  -o up=RATE,down=RATE  bits per second, like 10M\n"
 	"  -o peers=N            connections at most\n"
-	"  -o verify=auto|trust|lazy|full   what the store's record is worth; auto: all of it after\n"
+	"  -o verify=auto|trust|lazy|full   what the store's record is worth; auto: all after\n"
 	"                        a clean stop, else what it says is hashed again\n"
 	"  -o profile=FILE|off   what a boot reads, to be fetched first (NAME.profile beside\n"
 	"                        NAME.torrent; else the torrent's own, else the last mount's)\n"
@@ -119,15 +126,18 @@ static int run(struct mounting *m)
 	const struct swarm_options *o = &m->options.swarm;
 	const char *debug = m->debug ? m->debug : o->debug;
 	if (debug && log_debug_enable(debug) < 0)
-		return fail(m, SERVE_USAGE, xasprintf("debug: %s: not peer, tracker, disk, fuse, pick, "
-						      "http or all", log_quote(debug, strlen(debug))));
+		return fail(m, SERVE_USAGE,
+			xasprintf("debug: %s: not peer, tracker, disk, fuse, pick, "
+				  "http or all",
+				log_quote(debug, strlen(debug))));
 	if (o->log) {
 		int r = log_open(o->log);
 		if (r < 0)
-			return fail(m, SERVE_FAILED, xasprintf("log: %s: %s", o->log, strerror(-r)));
+			return fail(
+				m, SERVE_FAILED, xasprintf("log: %s: %s", o->log, strerror(-r)));
 	}
-	int role = daemon_fork(&m->daemon, m->foreground || m->request.fake, status_of(m, SERVE_INTERRUPTED),
-		status_of(m, SERVE_INTERNAL), &status);
+	int role = daemon_fork(&m->daemon, m->foreground || m->request.fake,
+		status_of(m, SERVE_INTERRUPTED), status_of(m, SERVE_INTERNAL), &status);
 	if (role < 0)
 		return fail(m, SERVE_SYSTEM, xasprintf("fork: %s", strerror(-role)));
 	if (role == DAEMON_WAITED)
@@ -138,7 +148,7 @@ static int run(struct mounting *m)
 
 static void mounting_init(struct mounting *m, bool helper)
 {
-	*m = (struct mounting){.helper = helper, .daemon = {.word = -1, .ready = -1}};
+	*m = (struct mounting) {.helper = helper, .daemon = {.word = -1, .ready = -1}};
 	mount_options_init(&m->options);
 	m->options.from_mount8 = helper;
 	m->request.options = &m->options;
@@ -200,13 +210,14 @@ static int mount_main(struct mounting *m, int argc, char **argv)
 			fputs(help_text, stdout);
 			return EXIT_OK;
 		default:
-			return fail(m, SERVE_USAGE, xasprintf("%s: no such option, or it lacks its value",
-				argv[optind - 1]));
+			return fail(m, SERVE_USAGE,
+				xasprintf("%s: no such option, or it lacks its value",
+					argv[optind - 1]));
 		}
 	}
 	if (take_operands(m, argc, argv) < 0)
-		return fail(m, SERVE_USAGE, xasprintf("needs a TORRENT and a MOUNTPOINT, got %d words",
-			argc - optind));
+		return fail(m, SERVE_USAGE,
+			xasprintf("needs a TORRENT and a MOUNTPOINT, got %d words", argc - optind));
 	return run(m);
 }
 
@@ -232,7 +243,7 @@ static int enter_namespace(const char *path)
 static int helper_main(struct mounting *m, int argc, char **argv)
 {
 	char *why = NULL;
-	const char *namespace = NULL;
+	const char *ns = NULL; /* -N */
 	int c;
 	opterr = 0;
 	/* -s first: it is about the options, wherever it stands. */
@@ -245,7 +256,7 @@ static int helper_main(struct mounting *m, int argc, char **argv)
 			m->request.fake = true;
 			break;
 		case 'N':
-			namespace = optarg;
+			ns = optarg;
 			break;
 		case 'o':
 			if (mount_options_parse(&m->options, optarg, &why) < 0)
@@ -260,16 +271,17 @@ static int helper_main(struct mounting *m, int argc, char **argv)
 			fputs(help_text, stdout);
 			return MOUNT_OK;
 		default:
-			return fail(m, SERVE_USAGE, xasprintf("%s: no such option, or it lacks its value",
-				argv[optind - 1]));
+			return fail(m, SERVE_USAGE,
+				xasprintf("%s: no such option, or it lacks its value",
+					argv[optind - 1]));
 		}
 	}
 	if (take_operands(m, argc, argv) < 0)
-		return fail(m, SERVE_USAGE, xasprintf("needs a torrent and a mountpoint, got %d words",
-			argc - optind));
-	int r = namespace ? enter_namespace(namespace) : 0;
+		return fail(m, SERVE_USAGE,
+			xasprintf("needs a torrent and a mountpoint, got %d words", argc - optind));
+	int r = ns ? enter_namespace(ns) : 0;
 	if (r < 0)
-		return fail(m, SERVE_SYSTEM, xasprintf("-N: %s: %s", namespace, strerror(-r)));
+		return fail(m, SERVE_SYSTEM, xasprintf("-N: %s: %s", ns, strerror(-r)));
 	return run(m);
 }
 

@@ -31,7 +31,7 @@ static const char help_text[] =
 
 #define PEERS_SHOWN 20u
 
-/* -- text -------------------------------------------------------------------------------------- */
+/* -- text ------------------------------------------------------------------------------------- */
 
 /* What others sent (names of clients, tracker messages) goes to a terminal: quoted. */
 static const char *text_of(const json_t *object, const char *key)
@@ -83,7 +83,8 @@ static void print_profile(const json_t *status)
 static void print_reads(const json_t *status)
 {
 	const json_t *reads = json_object_get(status, "reads");
-	const json_t *p50 = json_object_get(reads, "p50_ms"), *p99 = json_object_get(reads, "p99_ms");
+	const json_t *p50 = json_object_get(reads, "p50_ms"),
+		     *p99 = json_object_get(reads, "p99_ms");
 	printf("  reads       %llu waiting, %llu waited",
 		(unsigned long long)number_of(reads, "waiting"),
 		(unsigned long long)number_of(reads, "waited"));
@@ -118,7 +119,8 @@ static void print_sources(const json_t *status, const char *key, const char *tit
 	json_t *source, *list = json_object_get(status, key);
 	json_array_foreach (list, i, source) {
 		const char *url = json_string_value(json_object_get(source, "url"));
-		printf("  %-11s %s: %s", title, log_quote_url(url ? url : ""), text_of(source, "result"));
+		printf("  %-11s %s: %s", title, log_quote_url(url ? url : ""),
+			text_of(source, "result"));
 		json_t *next = json_object_get(source, "next_s");
 		if (json_is_integer(next) && json_integer_value(next) >= 0)
 			printf(", next in %lld s", (long long)json_integer_value(next));
@@ -144,7 +146,7 @@ static void print_text(const json_t *status)
 	printf("  store       %s\n", text_of(mount, "store"));
 }
 
-/* -- asking ------------------------------------------------------------------------------------ */
+/* -- asking ----------------------------------------------------------------------------------- */
 
 static int ask(const struct mount_entry *m, json_t **ret)
 {

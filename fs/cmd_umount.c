@@ -23,9 +23,9 @@
 static const char help_text[] =
 	"usage: p2pfs umount MOUNTPOINT\n"
 	"\n"
-	"Ends a mount: reads that wait are answered with an error, the mount is taken away, the daemon\n"
-	"saves its record and leaves.  Waits until that is done.  Files that are held open do not keep\n"
-	"it: they are detached.\n";
+	"Ends a mount: reads that wait are answered with an error, the mount is taken away,\n"
+	"the daemon saves its record and leaves.  Waits until that is done.  Files that are\n"
+	"held open do not keep it: they are detached.\n";
 
 static void say(const struct mount_entry *m, const char *what)
 {

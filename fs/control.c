@@ -29,7 +29,8 @@ struct client {
 	LIST_ENTRY(client) link;
 	struct control *c;
 	struct bufferevent *bev;
-	bool answered; /* what it is to get is written; ends when that is read, or stays (stopping) */
+	bool answered; /* what it is to get is written; ends when that is read, or stays (stopping)
+			*/
 	bool stopping;
 };
 
@@ -78,8 +79,8 @@ static void on_line(struct client *client, const char *line)
 		say(client, "stopping");
 		c->cb.stop(c->cb.arg);
 	} else {
-		CLEANUP_FREE char *text = xasprintf("error: %s: not status, profile or stop",
-			log_quote(line, strlen(line)));
+		CLEANUP_FREE char *text = xasprintf(
+			"error: %s: not status, profile or stop", log_quote(line, strlen(line)));
 		say(client, text);
 	}
 }
@@ -122,7 +123,7 @@ static bool is_allowed(int fd)
 	struct ucred who;
 	socklen_t len = sizeof(who);
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
-		(who.uid == 0 || who.uid == geteuid());
+	       (who.uid == 0 || who.uid == geteuid());
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)

@@ -2,10 +2,10 @@
 /* The control socket of a mount: ENTRY/socket, a Unix stream socket.
  *
  * A client says one line, "status", "profile" or "stop".  "status" is answered with the status as
- * JSON on one line, "profile" with {"profile": what was recorded as text, or null}, and the connection
- * is closed.  "stop" begins to end the mount and is answered with "stopping",
- * later "lazy" if files were held open; then the connection is closed, and soon after the daemon,
- * whose pid is the socket's (SO_PEERCRED), leaves.
+ * JSON on one line, "profile" with {"profile": what was recorded as text, or null}, and the
+ * connection is closed.  "stop" begins to end the mount and is answered with "stopping", later
+ * "lazy" if files were held open; then the connection is closed, and soon after the daemon, whose
+ * pid is the socket's (SO_PEERCRED), leaves.
  *
  * The entry's folder (0700) keeps others out, and the client's user is checked: ours, or root.
  *
@@ -26,13 +26,13 @@ struct loop;
 #define CONTROL_MAX_CLIENTS 32
 
 struct control_callbacks {
-	json_t *(*status)(void *arg);  /* a new object */
+	json_t *(*status)(void *arg); /* a new object */
 	json_t *(*profile)(void *arg); /* likewise */
 	void (*stop)(void *arg);
 	void *arg;
 };
 
-/* Binds `folder`/socket, over a stale one: the entry's lock says that we are the only one. -errno. */
+/* Binds `folder`/socket, over a stale one: the entry's lock says that we are alone. -errno. */
 int control_new(struct loop *loop, const char *folder, const struct control_callbacks *cb,
 	struct control **ret);
 /* Tells those who asked for a stop one more line. */

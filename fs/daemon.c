@@ -75,7 +75,7 @@ static void tell_parent(struct daemon *d, int status)
 	d->word = -1;
 }
 
-/* -- the parent -------------------------------------------------------------------------------- */
+/* -- the parent ------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t got_signal;
 
@@ -104,14 +104,16 @@ static int wait_for_word(int fd, pid_t child)
 
 static int run_parent(struct daemon *d, int fd, pid_t child, int interrupted, int died)
 {
-	struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: read() shall return */
+	struct sigaction action = {
+		.sa_handler = on_signal}; /* no SA_RESTART: read() shall return */
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGHUP, &action, NULL);
 
 	int word = wait_for_word(fd, child);
 	if (word >= 0) {
-		/* A signal that came too late to stop it: the mount stands, and ends as it was told. */
+		/* A signal that came too late to stop it: the mount stands, and ends as it was
+		 * told. */
 		return word;
 	}
 	int status = 0;
@@ -121,10 +123,12 @@ static int run_parent(struct daemon *d, int fd, pid_t child, int interrupted, in
 		tell_ready(d, "interrupted");
 		return interrupted;
 	}
-	CLEANUP_FREE char *message = WIFSIGNALED(status) ?
-		xasprintf("the daemon died of %s before the mount was ready", strsignal(WTERMSIG(status))) :
-		xasprintf("the daemon ended with status %d before the mount was ready",
-			WEXITSTATUS(status));
+	CLEANUP_FREE char *message =
+		WIFSIGNALED(status)
+			? xasprintf("the daemon died of %s before the mount was ready",
+				  strsignal(WTERMSIG(status)))
+			: xasprintf("the daemon ended with status %d before the mount was ready",
+				  WEXITSTATUS(status));
 	cli_fail("mount", "%s", message);
 	tell_ready(d, message);
 	return died;
@@ -158,7 +162,7 @@ int daemon_fork(struct daemon *d, bool foreground, int interrupted, int died, in
 	return DAEMON_WAITED;
 }
 
-/* -- the one that serves ------------------------------------------------------------------------ */
+/* -- the one that serves ---------------------------------------------------------------------- */
 
 void daemon_is_ready(struct daemon *d)
 {

@@ -18,13 +18,14 @@
 
 struct daemon {
 	bool background; /* we are the child */
-	int word;        /* the pipe to the parent, or -1 */
-	int ready;       /* --ready-fd, or -1 */
+	int word; /* the pipe to the parent, or -1 */
+	int ready; /* --ready-fd, or -1 */
 };
 
 enum daemon_role { DAEMON_SERVES, DAEMON_WAITED };
 
-/* Descriptors 0 to 2 are open (on /dev/null if need be), so that nothing of ours gets their numbers. */
+/* Descriptors 0 to 2 are open (on /dev/null if need be), so that nothing of ours gets their
+ * numbers. */
 void daemon_hold_std(void);
 /* Checks and takes --ready-fd: -EBADF. */
 int daemon_take_ready(struct daemon *d, int fd);

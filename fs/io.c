@@ -81,7 +81,8 @@ static int try_backing(struct fs *fs, uint32_t file)
 }
 
 /* The kind of the next handle of that file; f may be NULL (none is open). */
-static enum io_kind choose(struct fs *fs, uint32_t file, const struct open_file *f, int *ret_backing)
+static enum io_kind choose(
+	struct fs *fs, uint32_t file, const struct open_file *f, int *ret_backing)
 {
 	*ret_backing = f ? f->backing_id : 0;
 	if (*ret_backing)
@@ -115,13 +116,16 @@ void io_open(struct fs *fs, fuse_req_t req, uint32_t file, struct fuse_file_info
 	}
 	fi->fh = kind;
 	fi->direct_io = kind == IO_KIND_DIRECT;
-	/* A direct handle has no use for the cache, but without this the kernel would drop the pages of
-	 * mappings, and open would wait, unkillable, for those that a fault is waiting for. */
+	/* A direct handle has no use for the cache, but without this the kernel would drop the
+	 * pages of mappings, and open would wait, unkillable, for those that a fault is waiting
+	 * for. */
 	fi->keep_cache = kind != IO_KIND_PASSTHROUGH;
 	log_debug(LOG_FUSE, "open of file %u: %s", file,
-		kind == IO_KIND_DIRECT ? "direct" : kind == IO_KIND_CACHED ? "cached" : "passthrough");
-	int r = kind == IO_KIND_PASSTHROUGH ? kernel_reply_passthrough(req, kind, backing) :
-					      fuse_reply_open(req, fi);
+		kind == IO_KIND_DIRECT   ? "direct"
+		: kind == IO_KIND_CACHED ? "cached"
+					 : "passthrough");
+	int r = kind == IO_KIND_PASSTHROUGH ? kernel_reply_passthrough(req, kind, backing)
+					    : fuse_reply_open(req, fi);
 	if (r == -ENOENT) /* whoever opened was interrupted: no RELEASE will come */
 		io_release(fs, file, kind);
 }

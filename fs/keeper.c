@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The root that stays behind with setuid=; see keeper.h.
  *
- * Asked in one byte, 'u' or 'l' (lazily), it answers with an int, 0 or -errno.  It knows its mount by
- * device and never unmounts another that lies at the same path.
+ * Asked in one byte, 'u' or 'l' (lazily), it answers with an int, 0 or -errno.  It knows its mount
+ * by device and never unmounts another that lies at the same path.
  *
  * Thread: the main one.
  */
@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-/* Not /dev/fuse, which would keep the connection; not the caller's pipes, whose end he waits for. */
+/* Not /dev/fuse, which would keep the connection; nor pipes whose end the caller waits for. */
 static void let_go_of_all_but(int fd)
 {
 	int null = open("/dev/null", O_RDWR);
@@ -32,7 +32,8 @@ static void keep(const struct mount_entry *m, int fd)
 {
 	char order;
 	while (read(fd, &order, 1) == 1) {
-		int r = mount_place(m) == MOUNT_ON_TOP ? mountpoint_unmount(m->path, order == 'l') : 0;
+		int r = mount_place(m) == MOUNT_ON_TOP ? mountpoint_unmount(m->path, order == 'l')
+						       : 0;
 		if (write(fd, &r, sizeof(r)) != sizeof(r))
 			break;
 	}
@@ -61,7 +62,7 @@ int keeper_start(struct keeper *k, const struct mount_entry *m)
 		_exit(0);
 	}
 	close(ends[1]);
-	*k = (struct keeper){.pid = pid, .fd = ends[0]};
+	*k = (struct keeper) {.pid = pid, .fd = ends[0]};
 	return 0;
 }
 

@@ -20,10 +20,10 @@
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 
-#define INIT_FLAG_EXT (1u << 30)                /* flags2 counts */
+#define INIT_FLAG_EXT (1u << 30) /* flags2 counts */
 #define INIT_FLAG2_DIRECT_MMAP (1u << (36 - 32)) /* FUSE_DIRECT_IO_ALLOW_MMAP */
 #define INIT_FLAG2_PASSTHROUGH (1u << (37 - 32)) /* FUSE_PASSTHROUGH */
-#define OPEN_FLAG_PASSTHROUGH (1u << 7)         /* FOPEN_PASSTHROUGH */
+#define OPEN_FLAG_PASSTHROUGH (1u << 7) /* FOPEN_PASSTHROUGH */
 
 /* fuse_init_out as of 7.40. */
 struct init_reply {
@@ -133,7 +133,8 @@ uint64_t kernel_request_timeout_ms(void)
 	if (!limit)
 		return 0;
 	/* A short limit leaves no such margin; the kernel takes at least 15 s. */
-	uint64_t seconds = limit > 2 * TIMEOUT_MARGIN_S ? limit - TIMEOUT_MARGIN_S : (limit + 1) / 2;
+	uint64_t seconds =
+		limit > 2 * TIMEOUT_MARGIN_S ? limit - TIMEOUT_MARGIN_S : (limit + 1) / 2;
 	return 1000 * seconds;
 }
 

@@ -15,19 +15,19 @@
 #include <stdint.h>
 
 /* Sits between libfuse and /dev/fuse, to add to the INIT reply what libfuse cannot say: shared mmap
- * of files opened for direct I/O, and passthrough.  A kernel that does not know a flag ignores it. */
+ * of files opened for direct I/O, and passthrough.  Kernels ignore flags that they do not know. */
 struct kernel_hook {
 	atomic_bool init_pending; /* the next reply is INIT's */
-	bool passthrough;         /* ask for it */
+	bool passthrough; /* ask for it */
 };
 /* Before the session's loop; `hook` must be the session's userdata's first member. */
 int kernel_hook_install(struct fuse_session *se, struct kernel_hook *hook, int fd);
 /* In the session's init handler: its reply is the next that is written. */
 void kernel_hook_arm(struct kernel_hook *hook);
 
-/* Passthrough (Linux 6.9): lends a file of ours to the kernel.  A backing id > 0, or -errno: -ENOTTY
- * (kernel too old), -EPERM (not root), -EOPNOTSUPP, -ELOOP (the store lies on a stacked file system).
- * Thread: any. */
+/* Passthrough (Linux 6.9): lends a file of ours to the kernel.  A backing id > 0, or -errno:
+ * -ENOTTY (kernel too old), -EPERM (not root), -EOPNOTSUPP, -ELOOP (the store lies on a stacked
+ * file system). Thread: any. */
 int kernel_backing_open(int fuse_fd, int fd);
 void kernel_backing_close(int fuse_fd, int id);
 /* Answers OPEN so that the kernel reads from that file by itself. Thread: any. */

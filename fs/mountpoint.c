@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* -- mountinfo --------------------------------------------------------------------------------- */
+/* -- mountinfo -------------------------------------------------------------------------------- */
 
 /* proc(5): space, tab, newline and backslash stand as \ooo. */
 static char *unescape(const char *text)
@@ -59,7 +59,7 @@ static bool parse_line(char *line, struct mount_entry *ret, bool *ret_ours)
 		return false;
 	const char *user = strstr(super, "user_id="), *group = strstr(super, "group_id=");
 	*ret_ours = !strcmp(type, MOUNT_TYPE);
-	*ret = (struct mount_entry){
+	*ret = (struct mount_entry) {
 		.path = unescape(field[4]),
 		.source = unescape(source),
 		.user = user ? (uid_t)strtoul(user + strlen("user_id="), NULL, 10) : 0,
@@ -118,7 +118,7 @@ void mount_entry_done(struct mount_entry *e)
 {
 	free(e->path);
 	free(e->source);
-	*e = (struct mount_entry){0};
+	*e = (struct mount_entry) {0};
 }
 
 void mount_entries_free(struct mount_entry *entries, size_t n)
@@ -140,7 +140,7 @@ int mount_find(const char *path, struct mount_entry *ret)
 		if (strcmp(entries[i].path, path))
 			continue;
 		*ret = entries[i];
-		entries[i] = (struct mount_entry){0};
+		entries[i] = (struct mount_entry) {0};
 		r = 0;
 	}
 	mount_entries_free(entries, n);
@@ -171,7 +171,7 @@ enum mount_place mount_place(const struct mount_entry *e)
 	return p.place;
 }
 
-/* -- paths ------------------------------------------------------------------------------------- */
+/* -- paths ------------------------------------------------------------------------------------ */
 
 int mountpoint_absolute(const char *path, char **ret)
 {
@@ -182,7 +182,7 @@ int mountpoint_absolute(const char *path, char **ret)
 	char *slash = strrchr(copy, '/');
 	const char *last = slash ? slash + 1 : copy;
 
-	/* A last part that is a link is followed, unless it cannot be looked at: links do not die. */
+	/* A last part that is a link is followed, unless it cannot be looked at. */
 	if (!*last || !strcmp(last, ".") || !strcmp(last, "..")) {
 		*ret = realpath(copy, NULL);
 		return *ret ? 0 : -errno;
@@ -212,7 +212,7 @@ int mountpoint_check(const char *path, mode_t *ret_type)
 	return 0;
 }
 
-/* -- mounting ---------------------------------------------------------------------------------- */
+/* -- mounting --------------------------------------------------------------------------------- */
 
 int mountpoint_mount(const char *path, const char *source, mode_t type,
 	const struct mount_options *o, int *ret_fd)
@@ -220,11 +220,11 @@ int mountpoint_mount(const char *path, const char *source, mode_t type,
 	CLEANUP_CLOSE int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	/* Without allow_other it is user_id alone who may look, root not excepted: who serves owns. */
-	CLEANUP_FREE char *data = xasprintf(
-		"fd=%d,rootmode=%o,user_id=%u,group_id=%u,default_permissions%s", fd, type,
-		o->setuid ? o->run_uid : getuid(), o->setuid ? o->run_gid : getgid(),
-		o->allow_other ? ",allow_other" : "");
+	/* Without allow_other user_id alone may look, root not excepted: who serves owns. */
+	CLEANUP_FREE char *data =
+		xasprintf("fd=%d,rootmode=%o,user_id=%u,group_id=%u,default_permissions%s", fd,
+			type, o->setuid ? o->run_uid : getuid(), o->setuid ? o->run_gid : getgid(),
+			o->allow_other ? ",allow_other" : "");
 	unsigned long flags = MS_RDONLY | MS_NOSUID | MS_NODEV;
 	if (o->noexec)
 		flags |= MS_NOEXEC;
@@ -247,10 +247,10 @@ void mountpoint_fuse_args(const char *source, const struct mount_options *o, str
 		*to++ = *p;
 	}
 	*to = '\0';
-	CLEANUP_FREE char *list = xasprintf(
-		"-oro,nosuid,nodev,default_permissions,subtype=p2pfs,fsname=%s%s%s%s", escaped,
-		o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "",
-		o->noatime ? ",noatime" : "");
+	CLEANUP_FREE char *list =
+		xasprintf("-oro,nosuid,nodev,default_permissions,subtype=p2pfs,fsname=%s%s%s%s",
+			escaped, o->allow_other ? ",allow_other" : "", o->noexec ? ",noexec" : "",
+			o->noatime ? ",noatime" : "");
 	fuse_opt_add_arg(args, list);
 }
 

@@ -46,7 +46,8 @@ int mountpoint_check(const char *path, mode_t *ret_type);
 int mountpoint_mount(const char *path, const char *source, mode_t type,
 	const struct mount_options *o, int *ret_fd);
 /* Others: the arguments with which libfuse mounts the same by fusermount3. */
-void mountpoint_fuse_args(const char *source, const struct mount_options *o, struct fuse_args *args);
+void mountpoint_fuse_args(
+	const char *source, const struct mount_options *o, struct fuse_args *args);
 
 /* umount2, or fusermount3 -u for who is not root.  0, -EBUSY, -errno. */
 int mountpoint_unmount(const char *path, bool lazy);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The file system: answers to the kernel's requests; see ops.h.
  *
- * What libfuse answers with ENOSYS for us, on purpose: flush and fsync (the kernel then does not ask
- * again), locks (it does OFD locks and flock by itself, so QEMU's image locking works), ioctl
+ * What libfuse answers with ENOSYS for us, on purpose: flush and fsync (the kernel then does not
+ * ask again), locks (it does OFD locks and flock by itself, so QEMU's image locking works), ioctl
  * (ENOTTY to the caller), access (default_permissions: the kernel checks).
  *
  * Thread: libfuse's; as said in ops.h.
@@ -25,8 +25,8 @@
 /* But st_blocks, the bytes that are here, grows until all is: attributes are asked again after so
  * long until then.  The answer comes out of memory. */
 #define WHILE_INCOMPLETE 1.0
-/* Readahead is "background" to the kernel, which lets 12 requests be under way and queues the rest: 12
- * that wait for peers would hold up those whose bytes are here. */
+/* Readahead is "background" to the kernel, which lets 12 requests be under way and queues the rest:
+ * 12 that wait for peers would hold up those whose bytes are here. */
 #define MAX_BACKGROUND 2048
 /* The block that is fetched and verified: a reader's natural buffer. */
 #define BLKSIZE 16384
@@ -35,13 +35,15 @@
 static void init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
-	/* With it, an O_DIRECT reader of a cached file could not even be killed, nor a process that reads
-	 * asynchronously.  The price: io_submit waits for each read (io_uring has its threads). */
+	/* With it, an O_DIRECT reader of a cached file could not even be killed, nor a process that
+	 * reads asynchronously.  The price: io_submit waits for each read (io_uring has its
+	 * threads). */
 	conn->want &= ~(unsigned)FUSE_CAP_ASYNC_DIO;
 	/* It asks for attributes before reads; nothing can have changed. */
 	conn->want &= ~(unsigned)FUSE_CAP_AUTO_INVAL_DATA;
 	/* Requests are small and replies verified bytes of ours: nothing to splice. */
-	conn->want &= ~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+	conn->want &=
+		~(unsigned)(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
 	conn->max_background = MAX_BACKGROUND;
 	conn->congestion_threshold = MAX_BACKGROUND / 4 * 3;
 	kernel_hook_arm(&fs->hook);
@@ -60,7 +62,7 @@ static void fill_attr(const struct fs *fs, fuse_ino_t ino, const struct node *no
 	/* Where there is r there is x, for folders and for what the torrent calls executable. */
 	const mode_t x = (fs->options->mode & 0444) >> 2;
 
-	*st = (struct stat){
+	*st = (struct stat) {
 		.st_ino = ino,
 		.st_uid = fs->options->uid,
 		.st_gid = fs->options->gid,
@@ -73,7 +75,8 @@ static void fill_attr(const struct fs *fs, fuse_ino_t ino, const struct node *no
 		st->st_mode = S_IFREG | fs->options->mode | (file->executable ? x : 0);
 		st->st_nlink = 1;
 		st->st_size = (off_t)file->length;
-		st->st_blocks = (blkcnt_t)((torrent_stored_bytes(fs->torrent, node->file) + 511) / 512);
+		st->st_blocks =
+			(blkcnt_t)((torrent_stored_bytes(fs->torrent, node->file) + 511) / 512);
 	} else {
 		st->st_mode = S_IFDIR | fs->options->mode | x;
 		st->st_nlink = 2 + node->subfolders;
@@ -99,7 +102,8 @@ static void lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	uint32_t ino = tree_lookup(&fs->tree, parent, name);
-	struct fuse_entry_param e = {.entry_timeout = FOR_EVER}; /* inode 0: it will never be there */
+	struct fuse_entry_param e = {
+		.entry_timeout = FOR_EVER}; /* inode 0: it will never be there */
 	if (ino != TREE_NONE)
 		e = entry_of(fs, ino);
 	fuse_reply_entry(req, &e);
@@ -118,7 +122,7 @@ static void getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_attr(req, &st, attr_timeout(fs));
 }
 
-/* -- files ------------------------------------------------------------------------------------- */
+/* -- files ------------------------------------------------------------------------------------ */
 
 static void open_file(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -151,8 +155,8 @@ static char *reply_buffer(const struct fs *fs)
 	return buffer;
 }
 
-static void read_file_range(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi)
+static void read_file_range(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	struct fs *fs = fuse_req_userdata(req);
 	const struct metainfo_file *file = tree_file(&fs->tree, tree_node(&fs->tree, ino));
@@ -164,7 +168,7 @@ static void read_file_range(fuse_req_t req, fuse_ino_t ino, size_t size, off_t o
 		fuse_reply_buf(req, NULL, 0);
 		return;
 	}
-	/* Short at the file's end alone: the kernel takes a short reply for the end of the file.  It
+	/* Short at the file's end alone: the kernel takes a short reply for the end of the file. It
 	 * asks for FUSE_MAX_PAGES (1 MiB) at most, so the second limit never bites. */
 	size_t len = MIN((uint64_t)size, file->length - (uint64_t)offset);
 	len = MIN(len, (size_t)TORRENT_MAX_READ);
@@ -179,7 +183,8 @@ static void read_file_range(fuse_req_t req, fuse_ino_t ino, size_t size, off_t o
 	reads_wait(&fs->reads, req, at, len, fi->fh == IO_KIND_CACHED);
 }
 
-static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
+static void seek(
+	fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struct fuse_file_info *fi)
 {
 	const struct fs *fs = fuse_req_userdata(req);
 	const struct node *node = tree_node(&fs->tree, ino);
@@ -199,7 +204,7 @@ static void seek(fuse_req_t req, fuse_ino_t ino, off_t offset, int whence, struc
 		fuse_reply_lseek(req, at);
 }
 
-/* -- folders ----------------------------------------------------------------------------------- */
+/* -- folders ---------------------------------------------------------------------------------- */
 
 static void open_folder(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -216,7 +221,7 @@ static bool folder_entry(const struct fs *fs, const struct node *node, fuse_ino_
 		return false;
 	if (i < 2) {
 		strcpy(name, i ? ".." : ".");
-		*ret = (struct fuse_entry_param){0}; /* inode 0: counts as no look-up */
+		*ret = (struct fuse_entry_param) {0}; /* inode 0: counts as no look-up */
 		ret->attr.st_ino = i ? node->parent : ino;
 		ret->attr.st_mode = S_IFDIR;
 		return true;
@@ -242,9 +247,10 @@ static void list_folder(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 	size_t used = 0;
 	struct fuse_entry_param e;
 	for (uint64_t i = (uint64_t)offset; folder_entry(fs, node, ino, i, name, &e); i++) {
-		size_t need = plus ?
-			fuse_add_direntry_plus(req, buffer + used, size - used, name, &e, (off_t)i + 1) :
-			fuse_add_direntry(req, buffer + used, size - used, name, &e.attr, (off_t)i + 1);
+		size_t need = plus ? fuse_add_direntry_plus(req, buffer + used, size - used, name,
+					     &e, (off_t)i + 1)
+				   : fuse_add_direntry(req, buffer + used, size - used, name,
+					     &e.attr, (off_t)i + 1);
 		if (need > size - used)
 			break;
 		used += need;
@@ -252,19 +258,19 @@ static void list_folder(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offse
 	fuse_reply_buf(req, buffer, used);
 }
 
-static void readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi)
+static void readdir(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	list_folder(req, ino, size, offset, false);
 }
 
-static void readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset,
-	struct fuse_file_info *fi)
+static void readdirplus(
+	fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	list_folder(req, ino, size, offset, true);
 }
 
-/* -- the whole --------------------------------------------------------------------------------- */
+/* -- the whole -------------------------------------------------------------------------------- */
 
 static void statfs(fuse_req_t req, fuse_ino_t ino)
 {
@@ -280,10 +286,10 @@ static void statfs(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_statfs(req, &st);
 }
 
-/* -- changes: a mount is ro, so these come only after somebody's `mount -o remount,rw` ----------- */
+/* -- changes: a mount is ro, so these come only after somebody's `mount -o remount,rw` -------- */
 
-static void no_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
-	struct fuse_file_info *fi)
+static void no_setattr(
+	fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
 {
 	fuse_reply_err(req, EROFS);
 }
@@ -319,14 +325,14 @@ static void no_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	fuse_reply_err(req, EROFS);
 }
 
-static void no_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
-	struct fuse_file_info *fi)
+static void no_create(
+	fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
 {
 	fuse_reply_err(req, EROFS);
 }
 
-static void no_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
-	size_t size, int flags)
+static void no_setxattr(
+	fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
 {
 	fuse_reply_err(req, EROFS);
 }
@@ -366,7 +372,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 int fs_init(struct fs *fs, struct swarm *swarm, struct torrent *t, const struct mount_options *o,
 	bool as_file, char **ret_why)
 {
-	*fs = (struct fs){
+	*fs = (struct fs) {
 		.swarm = swarm,
 		.torrent = t,
 		.options = o,
@@ -377,8 +383,10 @@ int fs_init(struct fs *fs, struct swarm *swarm, struct torrent *t, const struct 
 		return r;
 	uint64_t timeout_ms = o->timeout_ms, limit_ms = kernel_request_timeout_ms();
 	if (limit_ms && (!timeout_ms || timeout_ms > limit_ms)) {
-		log_warn("fs.fuse.max_request_timeout or default_request_timeout is set: a read that "
-			 "waits %llu s gets EIO", (unsigned long long)(limit_ms / 1000));
+		log_warn("fs.fuse.max_request_timeout or default_request_timeout is set: a read "
+			 "that "
+			 "waits %llu s gets EIO",
+			(unsigned long long)(limit_ms / 1000));
 		timeout_ms = limit_ms;
 	}
 	r = pthread_key_create(&fs->buffer, free);
@@ -400,5 +408,5 @@ void fs_done(struct fs *fs)
 	io_free(fs->io);
 	tree_done(&fs->tree);
 	free(fs->socket);
-	*fs = (struct fs){.fuse_fd = -1};
+	*fs = (struct fs) {.fuse_fd = -1};
 }

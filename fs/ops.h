@@ -25,14 +25,14 @@ struct torrent;
 
 struct fs {
 	struct kernel_hook hook; /* the first member, see kernel.h */
-	struct swarm *swarm;     /* borrowed */
+	struct swarm *swarm; /* borrowed */
 	struct torrent *torrent;
 	const struct mount_options *options;
 	struct tree tree;
 	struct reads reads;
 	struct io *io;
 	struct timespec time; /* of every file: the torrent's */
-	char *socket;         /* owned; the control socket's path, or NULL */
+	char *socket; /* owned; the control socket's path, or NULL */
 	int fuse_fd;
 	pthread_key_t buffer; /* each FUSE thread's, for replies */
 	/* The kernel has begun to talk to us: the mount answers.  Thread: FUSE. */

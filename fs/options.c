@@ -2,8 +2,9 @@
 /* The -o options of a mount; see options.h.
  *
  * What mount(8), mount.fuse3, fstab(5) and systemd put among the options and what means nothing to
- * us is taken silently; everything else that is not known is an error, but for mount -s.  A mount is
- * ro,nosuid,nodev whatever is said: "suid" and "dev" are heard (mount.fuse3 adds them), not obeyed.
+ * us is taken silently; everything else that is not known is an error, but for mount -s.  A mount
+ * is ro,nosuid,nodev whatever is said: "suid" and "dev" are heard (mount.fuse3 adds them), not
+ * obeyed.
  *
  * Thread: the main one.
  */
@@ -23,13 +24,12 @@
 #define TIMEOUT_MAX_S (366u * 24 * 3600)
 
 /* Taken and passed over; `x-` and `X-` prefixes, too. */
-static const char *const ignored[] = {
-	"ro", "defaults", "_netdev", "noauto", "auto", "nofail", "user", "users", "nouser", "owner",
-	"group", "nosuid", "suid", "nodev", "dev", "exec", "async", "sync", "dirsync", "atime",
-	"relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
-	"lazytime", "nolazytime", "silent", "loud", "mand", "nomand", "iversion", "noiversion",
-	"default_permissions", "comment", "helper", "uhelper",
-};
+static const char *const ignored[] = {"ro", "defaults", "_netdev", "noauto", "auto", "nofail",
+	"user", "users", "nouser", "owner", "group", "nosuid", "suid", "nodev", "dev", "exec",
+	"async", "sync", "dirsync", "atime", "relatime", "norelatime", "strictatime",
+	"nostrictatime", "diratime", "nodiratime", "lazytime", "nolazytime", "silent", "loud",
+	"mand", "nomand", "iversion", "noiversion", "default_permissions", "comment", "helper",
+	"uhelper"};
 
 void mount_options_init(struct mount_options *o)
 {
@@ -141,7 +141,7 @@ static const struct {
 	{"io", take_io},
 };
 
-/* -- the list -------------------------------------------------------------------------------- */
+/* -- the list --------------------------------------------------------------------------------- */
 
 struct taking {
 	struct mount_options *o;
@@ -165,9 +165,10 @@ static int take_own(struct taking *t, const char *key, const char *value)
 		CLEANUP_FREE char *why = valued[i].take(t->o, value);
 		return why ? refuse(t, xasprintf("%s: %s", key, why)) : 1;
 	}
-	bool *flag = !strcmp(key, "allow_other") ? &t->o->allow_other :
-		!strcmp(key, "noexec") ? &t->o->noexec :
-		!strcmp(key, "noatime") ? &t->o->noatime : NULL;
+	bool *flag = !strcmp(key, "allow_other") ? &t->o->allow_other
+		     : !strcmp(key, "noexec")    ? &t->o->noexec
+		     : !strcmp(key, "noatime")   ? &t->o->noatime
+						 : NULL;
 	if (!flag)
 		return 0;
 	if (value)

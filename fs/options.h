@@ -24,20 +24,20 @@ struct mount_options {
 	bool allow_other;
 	bool noexec, noatime;
 	bool from_mount8; /* mount(8) is calling: it says "rw" of its own accord */
-	bool sloppy;      /* unknown options are passed over */
-	uid_t uid;        /* owner of the files; default: who mounts */
+	bool sloppy; /* unknown options are passed over */
+	uid_t uid; /* owner of the files; default: who mounts */
 	gid_t gid;
-	mode_t mode;      /* of the files; folders, and what may be executed, get x where there is r */
+	mode_t mode; /* of the files; folders, and what may be executed, get x where there is r */
 	uint64_t timeout_ms; /* a read that waits longer gets EIO; 0: never */
-	char *setuid;     /* owned, or NULL */
-	uid_t run_uid;    /* setuid: who to become */
+	char *setuid; /* owned, or NULL */
+	uid_t run_uid; /* setuid: who to become */
 	gid_t run_gid;
 };
 
 void mount_options_init(struct mount_options *o);
 void mount_options_done(struct mount_options *o);
-/* Takes a list "a,b=c,..."; again and again if there are several.  -EINVAL with *ret_why (malloc'd),
- * which names the option and its value. */
+/* Takes a list "a,b=c,..."; again and again if there are several.  -EINVAL with *ret_why
+ * (malloc'd), which names the option and its value. */
 int mount_options_parse(struct mount_options *o, const char *list, char **ret_why);
 
 #endif

@@ -4,8 +4,8 @@
  * Interrupts: libfuse calls our function when the kernel's INTERRUPT comes, or at once if it came
  * before the function was registered.  We register on the loop, right after the engine took the
  * read and gave its id: completions come on the loop too, so the request is alive then, and no
- * interrupt is lost between the two.  The function carries the id, not a pointer: whatever it finds,
- * a read that is answered already is nobody's.
+ * interrupt is lost between the two.  The function carries the id, not a pointer: whatever it
+ * finds, a read that is answered already is nobody's.
  *
  * EINTR is answered for an interrupt alone: without one the kernel would ask again, for ever.
  *
@@ -37,7 +37,7 @@ struct waiting {
 
 void reads_init(struct reads *r, struct swarm *swarm, struct torrent *t, uint64_t timeout_ms)
 {
-	*r = (struct reads){.swarm = swarm, .torrent = t, .timeout_ms = timeout_ms};
+	*r = (struct reads) {.swarm = swarm, .torrent = t, .timeout_ms = timeout_ms};
 }
 
 /* The one place where a handed-over read is answered. */
@@ -64,7 +64,7 @@ static bool failed_lately(const struct reads *r, const struct waiting *w)
 
 static void remember_failed(struct reads *r, const struct waiting *w)
 {
-	r->failed[r->next_failed++ % READS_FAILED] = (struct failed){
+	r->failed[r->next_failed++ % READS_FAILED] = (struct failed) {
 		.offset = w->offset,
 		.end = w->offset + w->len,
 		.until_us = clock_us() + FAILED_US,
@@ -111,7 +111,7 @@ static void begin(void *arg)
 void reads_wait(struct reads *r, fuse_req_t req, uint64_t offset, size_t len, bool cached)
 {
 	struct waiting *w = xmalloc(sizeof(*w));
-	*w = (struct waiting){.r = r, .req = req, .offset = offset, .len = len, .cached = cached};
+	*w = (struct waiting) {.r = r, .req = req, .offset = offset, .len = len, .cached = cached};
 	atomic_fetch_add(&r->waiting, 1);
 	swarm_post(r->swarm, begin, w);
 }

@@ -101,15 +101,15 @@ static void on_loop(struct server *s, void (*fn)(struct server *s))
 	sem_destroy(&e.done);
 }
 
-/* -- callbacks on the loop ---------------------------------------------------------------------- */
+/* -- callbacks on the loop -------------------------------------------------------------------- */
 
 static json_t *on_status(void *arg)
 {
 	struct server *s = arg;
 	json_t *status = torrent_status(s->torrent);
-	json_t *mount = json_pack("{s:s, s:s, s:s, s:i, s:i}", "mountpoint", s->mountpoint, "torrent",
-		s->source, "store", torrent_entry(s->torrent), "pid", (int)getpid(), "waiting",
-		(int)atomic_load(&s->fs.reads.waiting));
+	json_t *mount = json_pack("{s:s, s:s, s:s, s:i, s:i}", "mountpoint", s->mountpoint,
+		"torrent", s->source, "store", torrent_entry(s->torrent), "pid", (int)getpid(),
+		"waiting", (int)atomic_load(&s->fs.reads.waiting));
 	/* A path that is no UTF-8 cannot be said in JSON. */
 	json_object_set_new(status, "mount", mount ? mount : json_object());
 	return status;
@@ -154,7 +154,7 @@ static void end_control(struct server *s)
 	s->control = NULL;
 }
 
-/* -- the session ------------------------------------------------------------------------------- */
+/* -- the session ------------------------------------------------------------------------------ */
 
 static void on_init(void *arg)
 {
@@ -178,13 +178,14 @@ static void *run_session(void *arg)
 	int r = fuse_session_loop_mt(s->session, config);
 	fuse_loop_cfg_destroy(config);
 	if (r < 0)
-		log_error("%s: the kernel's requests cannot be read: %s", s->mountpoint, strerror(-r));
+		log_error("%s: the kernel's requests cannot be read: %s", s->mountpoint,
+			strerror(-r));
 	wake(s, &s->session_ended);
 	return NULL;
 }
 
-/* Ends the session if it has not ended with the mount.  libfuse's loop waits on a semaphore and looks
- * at the flag when a signal comes by; one that comes just before it waits is lost, so go on. */
+/* Ends the session if it has not ended with the mount.  libfuse's loop waits on a semaphore and
+ * looks at the flag when a signal comes by; one that comes just before is lost, so go on. */
 static void end_session(struct server *s)
 {
 	if (!s->session_running)
@@ -210,7 +211,7 @@ static void on_libfuse_log(enum fuse_log_level level, const char *format, va_lis
 		log_debug(LOG_FUSE, "%s", text);
 }
 
-/* -- beginning --------------------------------------------------------------------------------- */
+/* -- beginning -------------------------------------------------------------------------------- */
 
 static enum serve_fault failed(char **ret_why, char *why)
 {
@@ -229,7 +230,8 @@ static enum serve_fault find_mountpoint(struct server *s, char **ret_why)
 	if (r >= 0)
 		r = mountpoint_check(s->mountpoint, &type);
 	if (r == -ENOTCONN && mount_find(s->mountpoint, &dead) == 0) {
-		log_warn("%s: a mount of %s whose daemon is dead is taken away", dead.path, dead.source);
+		log_warn("%s: a mount of %s whose daemon is dead is taken away", dead.path,
+			dead.source);
 		mountpoint_unmount(dead.path, true);
 		mount_entry_done(&dead);
 		r = mountpoint_check(s->mountpoint, &type);
@@ -316,10 +318,11 @@ static enum serve_fault open_all(struct server *s, char **ret_why)
 
 static enum serve_fault mount_failed(struct server *s, int error, char **ret_why)
 {
-	const char *hint = error == -EPERM && geteuid() == 0 ? " (may this container mount?)" :
-		error == -ENOENT || error == -ENODEV ? " (no /dev/fuse? modprobe fuse)" : "";
-	return failed(ret_why,
-		xasprintf("mounting on %s: %s%s", s->mountpoint, strerror(-error), hint));
+	const char *hint = error == -EPERM && geteuid() == 0      ? " (may this container mount?)"
+			   : error == -ENOENT || error == -ENODEV ? " (no /dev/fuse? modprobe fuse)"
+								  : "";
+	return failed(
+		ret_why, xasprintf("mounting on %s: %s%s", s->mountpoint, strerror(-error), hint));
 }
 
 static enum serve_fault mount_all(struct server *s, char **ret_why)
@@ -337,14 +340,14 @@ static enum serve_fault mount_all(struct server *s, char **ret_why)
 		return SERVE_SYSTEM;
 	}
 	if (root) {
-		int r = mountpoint_mount(s->mountpoint, s->source, s->as_file ? S_IFREG : S_IFDIR, s->o,
-			&s->fs.fuse_fd);
+		int r = mountpoint_mount(s->mountpoint, s->source, s->as_file ? S_IFREG : S_IFDIR,
+			s->o, &s->fs.fuse_fd);
 		if (r < 0)
 			return mount_failed(s, r, ret_why);
 	} else {
 		if (fuse_session_mount(s->session, s->mountpoint) < 0)
-			return failed(ret_why, xasprintf("mounting on %s: fusermount3 failed",
-				s->mountpoint));
+			return failed(ret_why,
+				xasprintf("mounting on %s: fusermount3 failed", s->mountpoint));
 		s->fs.fuse_fd = fuse_session_fd(s->session);
 		s->fs.hook.passthrough = false;
 	}
@@ -360,7 +363,7 @@ static enum serve_fault mount_all(struct server *s, char **ret_why)
 	return SERVE_OK;
 }
 
-/* -- setuid= ----------------------------------------------------------------------------------- */
+/* -- setuid= ---------------------------------------------------------------------------------- */
 
 static const struct mount_options *giving_to;
 
@@ -394,7 +397,7 @@ static enum serve_fault drop_root(struct server *s, char **ret_why)
 	r = give_entry(o, torrent_entry(s->torrent));
 	if (r < 0)
 		return failed(ret_why, xasprintf("giving %s to %s: %s", torrent_entry(s->torrent),
-			o->setuid, strerror(-r)));
+					       o->setuid, strerror(-r)));
 	if (initgroups(o->setuid, o->run_gid) < 0 ||
 		setresgid(o->run_gid, o->run_gid, o->run_gid) < 0 ||
 		setresuid(o->run_uid, o->run_uid, o->run_uid) < 0)
@@ -402,7 +405,7 @@ static enum serve_fault drop_root(struct server *s, char **ret_why)
 	return SERVE_OK;
 }
 
-/* -- serving ----------------------------------------------------------------------------------- */
+/* -- serving ---------------------------------------------------------------------------------- */
 
 static int hold_signals(struct server *s)
 {
@@ -435,7 +438,8 @@ static bool handle_signals(struct server *s)
 			on_loop(s, log_status);
 			break;
 		default:
-			log_debug(LOG_FUSE, "signal %u from process %u", info.ssi_signo, info.ssi_pid);
+			log_debug(LOG_FUSE, "signal %u from process %u", info.ssi_signo,
+				info.ssi_pid);
 			return true;
 		}
 	}
@@ -486,11 +490,13 @@ static enum serve_fault start_all(struct server *s, char **ret_why)
 	if (r == 0)
 		return SERVE_OK;
 	*ret_why = xasprintf("%s: %s before the mount was ready", s->mountpoint,
-		r == -EINTR ? "interrupted" : r == -ENOTCONN ? "unmounted" : "nothing from the kernel");
+		r == -EINTR      ? "interrupted"
+		: r == -ENOTCONN ? "unmounted"
+				 : "nothing from the kernel");
 	return r == -EINTR ? SERVE_INTERRUPTED : SERVE_FAILED;
 }
 
-/* -- ending ------------------------------------------------------------------------------------ */
+/* -- ending ----------------------------------------------------------------------------------- */
 
 static const char *volatile watched_path;
 
@@ -518,8 +524,8 @@ static void start_watchdog(struct server *s)
 
 static int unmount_one(struct server *s, bool lazy)
 {
-	return s->keeper.pid ? keeper_unmount(&s->keeper, lazy) :
-			       mountpoint_unmount(s->mounted.path, lazy);
+	return s->keeper.pid ? keeper_unmount(&s->keeper, lazy)
+			     : mountpoint_unmount(s->mounted.path, lazy);
 }
 
 /* By then its readers have their answers; they close their files, or are stopped by nothing. */
@@ -528,8 +534,7 @@ static void unmount_all(struct server *s)
 	const struct timespec pause = {0, UNMOUNT_RETRY_MS * 1000000};
 	uint64_t until = clock_us() + STOP_BUSY_MS * US_PER_MS;
 	for (;;) {
-		enum mount_place place =
-			s->mounted.minor ? mount_place(&s->mounted) : MOUNT_ON_TOP;
+		enum mount_place place = s->mounted.minor ? mount_place(&s->mounted) : MOUNT_ON_TOP;
 		if (place == MOUNT_COVERED)
 			log_warn("%s: another mount lies upon it: left there", s->mounted.path);
 		if (place != MOUNT_ON_TOP)

@@ -11,25 +11,26 @@
 struct daemon;
 struct mount_options;
 
-/* From the first signal to the end of the process; a mount that cannot be ended in less is detached. */
+/* From the first signal to the end of the process; a mount that cannot be ended in less is
+ * detached. */
 #define STOP_MAX_S 5
-/* Files may be held open for so long after their readers were answered, then it is a lazy unmount. */
+/* Files may be held open for so long after their readers were answered; then it is lazy. */
 #define STOP_BUSY_MS 1500
 
 enum serve_fault {
 	SERVE_OK,
 	SERVE_USAGE,
-	SERVE_SYSTEM,      /* out of memory, descriptors, threads */
+	SERVE_SYSTEM, /* out of memory, descriptors, threads */
 	SERVE_INTERNAL,
 	SERVE_INTERRUPTED,
 	SERVE_FAILED,
 };
 
 struct serve_request {
-	const char *torrent;    /* as given */
+	const char *torrent; /* as given */
 	const char *mountpoint; /* as given */
 	const struct mount_options *options;
-	bool fake;              /* do all but mount (mount -f) */
+	bool fake; /* do all but mount (mount -f) */
 };
 
 /* Mounts, says so through `d`, serves until the mount is ended.  On failure nothing is left mounted

@@ -24,8 +24,8 @@ struct range {
 struct builder {
 	struct tree *t;
 	uint32_t cap, ranges_cap;
-	const char **paths;   /* by path */
-	uint32_t *files;      /* the file of each */
+	const char **paths; /* by path */
+	uint32_t *files; /* the file of each */
 	struct range *ranges; /* of node i; empty for a file */
 };
 
@@ -54,7 +54,7 @@ static uint32_t add_node(struct builder *b, uint32_t parent, const char *name, s
 	struct tree *t = b->t;
 	GROW(t->nodes, t->n_nodes, b->cap);
 	GROW(b->ranges, t->n_nodes, b->ranges_cap);
-	t->nodes[t->n_nodes] = (struct node){
+	t->nodes[t->n_nodes] = (struct node) {
 		.name = name,
 		.name_len = (uint16_t)len,
 		.parent = parent,
@@ -84,9 +84,10 @@ static int open_folder(struct builder *b, uint32_t ino, char **ret_why)
 			add_node(b, ino, name, len, TREE_FOLDER, below);
 			subfolders++;
 		} else if (end == i + 1) {
-			add_node(b, ino, name, len, b->files[i], (struct range){0});
+			add_node(b, ino, name, len, b->files[i], (struct range) {0});
 		} else {
-			*ret_why = xasprintf("%s: twice in the torrent, or a file and a folder", path);
+			*ret_why =
+				xasprintf("%s: twice in the torrent, or a file and a folder", path);
 			return -EINVAL;
 		}
 	}
@@ -99,15 +100,16 @@ static int open_folder(struct builder *b, uint32_t ino, char **ret_why)
 
 int tree_init(struct tree *t, const struct metainfo *meta, bool as_file, char **ret_why)
 {
-	*t = (struct tree){.meta = meta};
+	*t = (struct tree) {.meta = meta};
 	struct builder b = {.t = t};
 	if (as_file) {
 		if (meta->n_files != 1) {
 			*ret_why = xasprintf("the torrent has %u files; only one could be "
-					     "mounted on a file", meta->n_files);
+					     "mounted on a file",
+				meta->n_files);
 			return -EINVAL;
 		}
-		add_node(&b, TREE_ROOT, "", 0, 0, (struct range){0});
+		add_node(&b, TREE_ROOT, "", 0, 0, (struct range) {0});
 		free(b.ranges);
 		return 0;
 	}
@@ -121,7 +123,7 @@ int tree_init(struct tree *t, const struct metainfo *meta, bool as_file, char **
 		b.paths[i] = meta->files[b.files[i]].path;
 
 	int r = 0;
-	add_node(&b, TREE_ROOT, "", 0, TREE_FOLDER, (struct range){0, meta->n_files, 0});
+	add_node(&b, TREE_ROOT, "", 0, TREE_FOLDER, (struct range) {0, meta->n_files, 0});
 	for (uint32_t ino = TREE_ROOT; ino <= t->n_nodes && r >= 0; ino++) {
 		if (t->nodes[ino - 1].file == TREE_FOLDER)
 			r = open_folder(&b, ino, ret_why);
@@ -137,7 +139,7 @@ int tree_init(struct tree *t, const struct metainfo *meta, bool as_file, char **
 void tree_done(struct tree *t)
 {
 	free(t->nodes);
-	*t = (struct tree){0};
+	*t = (struct tree) {0};
 }
 
 const struct node *tree_node(const struct tree *t, uint64_t ino)

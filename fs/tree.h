@@ -18,22 +18,22 @@
 struct metainfo;
 struct metainfo_file;
 
-#define TREE_ROOT 1u       /* FUSE_ROOT_ID */
-#define TREE_NONE 0u       /* no inode */
+#define TREE_ROOT 1u /* FUSE_ROOT_ID */
+#define TREE_NONE 0u /* no inode */
 #define TREE_FOLDER UINT32_MAX
 
 struct node {
 	const char *name; /* borrowed, not NUL-terminated; "" for the root */
 	uint16_t name_len;
-	uint32_t parent;     /* inode; the root's is itself */
-	uint32_t file;       /* index into the metainfo's files, or TREE_FOLDER */
-	uint32_t first, n;   /* of a folder: its children are inodes [first, first + n), by name */
+	uint32_t parent; /* inode; the root's is itself */
+	uint32_t file; /* index into the metainfo's files, or TREE_FOLDER */
+	uint32_t first, n; /* of a folder: its children are inodes [first, first + n), by name */
 	uint32_t subfolders; /* how many of them are folders: st_nlink */
 };
 
 struct tree {
 	const struct metainfo *meta; /* borrowed, outlives the tree */
-	struct node *nodes;          /* owned; inode i is nodes[i - 1] */
+	struct node *nodes; /* owned; inode i is nodes[i - 1] */
 	uint32_t n_nodes;
 };
 

@@ -2,9 +2,9 @@
 /* Progress as extended attributes: user.p2pfs.*.
  *
  * Their values are the torrent's, whatever file is asked, except `io` and `stored`, which are the
- * file's own.  They can be had by name from every file and folder; they are listed by the root alone
- * (which is the file itself for a mount on a file), so that `cp -a` and `rsync -X` of an image do
- * not carry a moment's progress along.
+ * file's own.  They can be had by name from every file and folder; they are listed by the root
+ * alone (which is the file itself for a mount on a file), so that `cp -a` and `rsync -X` of an
+ * image do not carry a moment's progress along.
  *
  * Thread: libfuse's.
  */
@@ -37,9 +37,11 @@ static char *number(uint64_t n)
 static char *get_progress(const struct asked *a)
 {
 	/* Rounded down: 100.0 means all. */
-	uint64_t tenths = a->facts.size ?
-		(uint64_t)((unsigned __int128)a->facts.had * 1000 / a->facts.size) : 1000;
-	return xasprintf("%llu.%llu", (unsigned long long)tenths / 10, (unsigned long long)tenths % 10);
+	uint64_t tenths =
+		a->facts.size ? (uint64_t)((unsigned __int128)a->facts.had * 1000 / a->facts.size)
+			      : 1000;
+	return xasprintf(
+		"%llu.%llu", (unsigned long long)tenths / 10, (unsigned long long)tenths % 10);
 }
 
 static char *get_had(const struct asked *a)
@@ -119,9 +121,9 @@ static char *get_io(const struct asked *a)
 
 static char *get_stored(const struct asked *a)
 {
-	return number(a->node->file == TREE_FOLDER ?
-			      a->facts.had - MIN(a->facts.had, a->facts.zero) :
-			      torrent_stored_bytes(a->fs->torrent, a->node->file));
+	return number(a->node->file == TREE_FOLDER
+			      ? a->facts.had - MIN(a->facts.had, a->facts.zero)
+			      : torrent_stored_bytes(a->fs->torrent, a->node->file));
 }
 
 static const struct {

@@ -67,7 +67,7 @@ void options_done(struct swarm_options *o)
 	memset(o, 0, sizeof(*o));
 }
 
-/* -- values ---------------------------------------------------------------------------------- */
+/* -- values ----------------------------------------------------------------------------------- */
 
 /* "Name the value, and what it should have been": the caller puts the option's name in front. */
 static char *wrong(const char *value, const char *wanted)
@@ -95,7 +95,8 @@ static char *take_switch(bool *field, const char *value)
 static char *take_rate(uint64_t *field, const char *value)
 {
 	if (parse_rate(value, field) < 0)
-		return wrong(value, "a rate in bits per second, like 800K, 10M, 1G, or 0 for no limit");
+		return wrong(
+			value, "a rate in bits per second, like 800K, 10M, 1G, or 0 for no limit");
 	return NULL;
 }
 
@@ -163,7 +164,8 @@ static char *take_tracker(struct swarm_options *o, const char *value)
 		return xasprintf("%zu bytes long, at most %u", strlen(value), TORRENT_MAX_URL);
 	if (o->torrent.n_trackers >= TORRENT_MAX_TRACKERS)
 		return xasprintf("more than %u of them", TORRENT_MAX_TRACKERS);
-	char **urls = xrealloc((void *)o->torrent.trackers, o->torrent.n_trackers + 1, sizeof(*urls));
+	char **urls =
+		xrealloc((void *)o->torrent.trackers, o->torrent.n_trackers + 1, sizeof(*urls));
 	urls[o->torrent.n_trackers++] = xstrdup(value);
 	o->torrent.trackers = (const char *const *)urls;
 	return NULL;
@@ -254,8 +256,8 @@ int options_take(struct swarm_options *o, const char *key, const char *value, ch
 	return 0;
 }
 
-int options_split(const char *list, int (*take)(void *arg, const char *key, const char *value),
-	void *arg)
+int options_split(
+	const char *list, int (*take)(void *arg, const char *key, const char *value), void *arg)
 {
 	CLEANUP_FREE char *item = xmalloc(strlen(list) + 1);
 	while (*list) {
@@ -280,7 +282,7 @@ int options_split(const char *list, int (*take)(void *arg, const char *key, cons
 	return 0;
 }
 
-/* -- the torrent ----------------------------------------------------------------------------- */
+/* -- the torrent ------------------------------------------------------------------------------ */
 
 struct fetch {
 	struct loop *loop;
@@ -304,8 +306,8 @@ static void fetch_done(void *arg, const char *error, int status, const uint8_t *
 	loop_stop(f->loop);
 }
 
-static int load_url(const struct swarm_options *o, const char *url, struct metainfo **ret,
-	char **ret_why)
+static int load_url(
+	const struct swarm_options *o, const char *url, struct metainfo **ret, char **ret_why)
 {
 	struct fetch f = {0};
 	struct http *http = NULL;
@@ -345,15 +347,13 @@ static int load_url(const struct swarm_options *o, const char *url, struct metai
 
 static bool is_of_magnet(const struct metainfo *m, const struct magnet *magnet)
 {
-	return (!magnet->has_v1 ||
-		       (m->has_v1 && !memcmp(m->hash_v1, magnet->hash_v1, SHA1_LEN))) &&
-		(!magnet->has_v2 ||
-			(m->has_v2 && !memcmp(m->hash_v2, magnet->hash_v2, SHA256_LEN)));
+	return (!magnet->has_v1 || (m->has_v1 && !memcmp(m->hash_v1, magnet->hash_v1, SHA1_LEN))) &&
+	       (!magnet->has_v2 || (m->has_v2 && !memcmp(m->hash_v2, magnet->hash_v2, SHA256_LEN)));
 }
 
 /* A link says which torrent, not what is in it: that is in the store if it was mounted before. */
-static int load_magnet(const struct swarm_options *o, const char *uri, struct metainfo **ret,
-	char **ret_why)
+static int load_magnet(
+	const struct swarm_options *o, const char *uri, struct metainfo **ret, char **ret_why)
 {
 	struct magnet magnet;
 	const char *why = NULL;
@@ -384,7 +384,8 @@ static int load_magnet(const struct swarm_options *o, const char *uri, struct me
 	return r;
 }
 
-char *options_profile(const struct swarm_options *o, const char *what, struct torrent_config *config)
+char *options_profile(
+	const struct swarm_options *o, const char *what, struct torrent_config *config)
 {
 	if (o->profile && !o->torrent.no_profile) {
 		config->profile = o->profile;
@@ -401,8 +402,8 @@ char *options_profile(const struct swarm_options *o, const char *what, struct to
 	return beside;
 }
 
-int options_load_torrent(const struct swarm_options *o, const char *what, struct metainfo **ret,
-	char **ret_why)
+int options_load_torrent(
+	const struct swarm_options *o, const char *what, struct metainfo **ret, char **ret_why)
 {
 	if (has_scheme(what, "http://") || has_scheme(what, "https://"))
 		return load_url(o, what, ret, ret_why);

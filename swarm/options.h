@@ -2,8 +2,8 @@
 /* The -o options that mount, get and seed share.
  *
  *	store=DIR listen=ADDR:PORT peer=ADDR:PORT (again and again) tracker=URL (likewise)
- *	fill=on|off seed=on|off up=RATE down=RATE peers=N verify=auto|trust|lazy|full cafile=FILE log=FILE
- *	debug=CATEGORIES profile=FILE|off
+ *	fill=on|off seed=on|off up=RATE down=RATE peers=N verify=auto|trust|lazy|full cafile=FILE
+ *log=FILE debug=CATEGORIES profile=FILE|off
  *
  * Thread: the main one.
  */
@@ -28,15 +28,17 @@ void options_done(struct swarm_options *o);
 int options_take(struct swarm_options *o, const char *key, const char *value, char **ret_why);
 /* Splits "a=b,c,d=e\,f" (a backslash protects a comma) and calls take(arg, key, value) for each,
  * which gives 0 or an error that ends it. */
-int options_split(const char *list, int (*take)(void *arg, const char *key, const char *value),
-	void *arg);
-/* Puts the boot profile for the torrent `what` into `config`: profile=FILE, else NAME.profile beside
- * NAME.torrent where that is there.  Gives a string (malloc'd, or NULL) that config borrows. */
-char *options_profile(const struct swarm_options *o, const char *what, struct torrent_config *config);
+int options_split(
+	const char *list, int (*take)(void *arg, const char *key, const char *value), void *arg);
+/* Puts the boot profile for the torrent `what` into `config`: profile=FILE, else NAME.profile
+ * beside NAME.torrent where that is there.  Gives a string (malloc'd, or NULL) that config borrows.
+ */
+char *options_profile(
+	const struct swarm_options *o, const char *what, struct torrent_config *config);
 /* Loads what a command was given: a path, an http(s):// URL of a .torrent (fetched, up to
  * TORRENT_MAX_BYTES), or a magnet link whose torrent is in the store from an earlier time.
  * 0, or -errno and *ret_why (malloc'd, begins with `what`). */
-int options_load_torrent(const struct swarm_options *o, const char *what, struct metainfo **ret,
-	char **ret_why);
+int options_load_torrent(
+	const struct swarm_options *o, const char *what, struct metainfo **ret, char **ret_why);
 
 #endif

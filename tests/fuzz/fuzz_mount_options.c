@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Fuzzes the -o list of a mount: whatever is there is taken, or refused with a reason; a list that was
- * taken is taken once more.  Byte 0 says how mount(8) called.
+/* Fuzzes the -o list of a mount: whatever is there is taken, or refused with a reason; a list that
+ * was taken is taken once more.  Byte 0 says how mount(8) called.
  */
 #include "fs/options.h"
 

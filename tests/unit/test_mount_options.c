@@ -61,8 +61,10 @@ static void test_defaults(void **state)
 static void test_every_option(void **state)
 {
 	take("store=/s,listen=0.0.0.0:6881,peer=192.0.2.1:1,peer=[2001:db8::1]:65535,"
-	     "tracker=http://t/announce,tracker=udp://u:80,fill=off,seed=off,up=8M,down=16M,peers=7,"
-	     "verify=full,cafile=/ca,log=/l,debug=peer,timeout=30,io=direct,allow_other,uid=1,gid=2,"
+	     "tracker=http://t/announce,tracker=udp://"
+	     "u:80,fill=off,seed=off,up=8M,down=16M,peers=7,"
+	     "verify=full,cafile=/ca,log=/"
+	     "l,debug=peer,timeout=30,io=direct,allow_other,uid=1,gid=2,"
 	     "mode=640,noexec,noatime,setuid=root");
 	assert_string_equal(o.swarm.store, "/s");
 	assert_int_equal(o.swarm.swarm.listen.port, 6881);

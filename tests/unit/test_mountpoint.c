@@ -24,14 +24,14 @@ static int setup(void **state)
 	if (!mkdtemp(folder) || chdir(folder) < 0)
 		return -1;
 	return mkdir("d", 0755) || mkdir("d/e", 0755) || symlink("d", "link") ||
-		symlink("nowhere", "dangling") || mkfifo("fifo", 0600) ||
-		close(open("file", O_CREAT | O_WRONLY, 0600));
+	       symlink("nowhere", "dangling") || mkfifo("fifo", 0600) ||
+	       close(open("file", O_CREAT | O_WRONLY, 0600));
 }
 
 static int teardown(void **state)
 {
 	return unlink("link") || unlink("dangling") || unlink("fifo") || unlink("file") ||
-		rmdir("d/e") || rmdir("d") || chdir("/") || rmdir(folder);
+	       rmdir("d/e") || rmdir("d") || chdir("/") || rmdir(folder);
 }
 
 static void test_absolute(void **state)
@@ -85,8 +85,8 @@ static void test_commas_in_the_source_are_escaped(void **state)
 	o.allow_other = true;
 	mountpoint_fuse_args("/a,b\\c.torrent", &o, &args);
 	assert_int_equal(args.argc, 1);
-	assert_string_equal(args.argv[0],
-		"-oro,nosuid,nodev,default_permissions,subtype=p2pfs,fsname=/a\\,b\\\\c.torrent,allow_other");
+	assert_string_equal(args.argv[0], "-oro,nosuid,nodev,default_permissions,subtype=p2pfs,"
+					  "fsname=/a\\,b\\\\c.torrent,allow_other");
 	fuse_opt_free_args(&args);
 	mount_options_done(&o);
 }
@@ -96,7 +96,7 @@ static void test_nothing_of_ours_is_mounted_at_the_root(void **state)
 	struct mount_entry m;
 	assert_int_equal(mount_find("/", &m), -ENOENT);
 	assert_int_equal(mount_find(folder, &m), -ENOENT);
-	m = (struct mount_entry){.path = folder, .minor = UINT_MAX};
+	m = (struct mount_entry) {.path = folder, .minor = UINT_MAX};
 	assert_int_equal(mount_place(&m), MOUNT_GONE);
 }
 

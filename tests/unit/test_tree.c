@@ -16,7 +16,7 @@ static struct metainfo meta_of(char **paths, uint32_t n)
 {
 	struct metainfo m = {.n_files = n, .files = xcalloc(n ? n : 1, sizeof(*m.files))};
 	for (uint32_t i = 0; i < n; i++)
-		m.files[i] = (struct metainfo_file){.path = paths[i], .length = i};
+		m.files[i] = (struct metainfo_file) {.path = paths[i], .length = i};
 	return m;
 }
 
@@ -26,14 +26,22 @@ static uint32_t walk(const struct tree *t, const char *path)
 	CLEANUP_FREE char *copy = xstrdup(path);
 	char *save = NULL;
 	uint32_t ino = TREE_ROOT;
-	for (char *part = strtok_r(copy, "/", &save); part && ino; part = strtok_r(NULL, "/", &save))
+	for (char *part = strtok_r(copy, "/", &save); part && ino;
+		part = strtok_r(NULL, "/", &save))
 		ino = tree_lookup(t, ino, part);
 	return ino;
 }
 
 static char *paths[] = {
-	(char[]){"zebra"}, (char[]){"a/b/c"}, (char[]){"a.b"}, (char[]){"a/b/d"}, (char[]){"a/bb"},
-	(char[]){"ab"}, (char[]){"a/b.c/\xc3\xa4"}, (char[]){"A"}, (char[]){"a-b/x"},
+	(char[]) {"zebra"},
+	(char[]) {"a/b/c"},
+	(char[]) {"a.b"},
+	(char[]) {"a/b/d"},
+	(char[]) {"a/bb"},
+	(char[]) {"ab"},
+	(char[]) {"a/b.c/\xc3\xa4"},
+	(char[]) {"A"},
+	(char[]) {"a-b/x"},
 };
 
 static void test_every_path_has_its_file(void **state)
@@ -56,8 +64,8 @@ static void test_every_path_has_its_file(void **state)
 
 static void test_nothing_else_is_found(void **state)
 {
-	static const char *const absent[] = {"z", "zebras", "zebra/x", "a/c", "a/b/", "B", "a/b/c/d",
-		"", "abc", "a.", "~"};
+	static const char *const absent[] = {
+		"z", "zebras", "zebra/x", "a/c", "a/b/", "B", "a/b/c/d", "", "abc", "a.", "~"};
 	struct metainfo m = meta_of(paths, ARRAY_SIZE(paths));
 	struct tree t;
 	char *why = NULL;
@@ -66,7 +74,8 @@ static void test_nothing_else_is_found(void **state)
 		uint32_t parent = TREE_ROOT;
 		const char *slash = strrchr(absent[i], '/');
 		if (slash) {
-			CLEANUP_FREE char *folder = xstrndup(absent[i], (size_t)(slash - absent[i]));
+			CLEANUP_FREE char *folder =
+				xstrndup(absent[i], (size_t)(slash - absent[i]));
 			parent = walk(&t, folder);
 			if (!parent)
 				continue;
@@ -135,9 +144,9 @@ static void test_a_file_can_be_the_root(void **state)
 static void test_a_name_cannot_be_file_and_folder(void **state)
 {
 	char *bad[][2] = {
-		{(char[]){"x"}, (char[]){"x/y"}},
-		{(char[]){"d/x/y"}, (char[]){"d/x"}},
-		{(char[]){"x"}, (char[]){"x"}},
+		{(char[]) {"x"}, (char[]) {"x/y"}},
+		{(char[]) {"d/x/y"}, (char[]) {"d/x"}},
+		{(char[]) {"x"}, (char[]) {"x"}},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct metainfo m = meta_of(bad[i], 2);
