@@ -388,6 +388,11 @@ void profile_close(struct torrent *t)
 	free(p);
 }
 
+bool profile_wants(const struct torrent *t)
+{
+	return t->profile && t->profile->at < t->profile->n_todo;
+}
+
 void profile_status(struct torrent *t, json_t *ret)
 {
 	struct torrent_profile *p = t->profile;

@@ -81,7 +81,7 @@ static bool is_stalled(const struct torrent *t, uint64_t now)
 	for (const struct web_source *w = t->web; w; w = w->next)
 		last = MAX(last, w->path.delivered_at);
 	const struct read *r = t->reads;
-	bool wanted = t->fill || (r && now - r->since > STALLED_US);
+	bool wanted = t->fill || profile_wants(t) || (r && now - r->since > STALLED_US);
 	return wanted && now - last > STALLED_US;
 }
 

@@ -186,6 +186,54 @@ def test_a_demand_goes_before_the_profile(tmp_path, stack):
     assert [b for b in asked if b in ORDER] == ORDER
 
 
+def test_reads_that_a_profile_names_teach_no_stream(tmp_path, stack):
+    """What lies behind them was not read by the boot that was recorded; reads that wait, and others."""
+    s = Setting(tmp_path, stack, unchoke=False)
+    named = list(range(100, 140))
+    mount = s.mount("fill=off", f"profile={s.profile(named)}")
+    s.seed.wait_connected()
+    readers = [threading.Thread(target=read_blocks, args=(mount, [b])) for b in range(130, 140)]
+    for reader in readers:
+        reader.start()
+    wait_until(lambda: mount.status()["reads"]["waiting"] == 10, "ten reads that wait")
+    s.seed.open_connections[0].set_choking(False)
+    for reader in readers:
+        reader.join()
+    p2pfs("wait", "--boot-ready", mount.mountpoint)
+    read_blocks(mount, named)
+    read_blocks(mount, [250])  # which waits: the others have been looked at by then
+    assert not set(asked_blocks(s.seed)) - {*named, *ENDS, 250}
+
+
+def test_many_peers_share_a_profile(tmp_path, stack):
+    """Nobody's line is left idle, no block is asked of two."""
+    s = Setting(tmp_path, stack, rate=4 * MiB)
+    other = stack.enter_context(Peer(s.torrent, s.image, address="127.0.0.3", rate=4 * MiB))
+    order = [b for k in range(7) for b in range(8 + k, 296, 7)]
+    mount = s.mount("fill=off", f"profile={s.profile(order)}", f"peer={other.peer}")
+    p2pfs("wait", "--boot-ready", mount.mountpoint)
+    assert len(s.seed.asked) > 20 and len(other.asked) > 20
+    assert not s.seed.blocks_asked() & other.blocks_asked()
+
+
+def test_a_slow_peer_does_not_hold_up_a_profile(tmp_path, stack):
+    """What it would bring long after its turn is not asked of it."""
+    s = Setting(tmp_path, stack)
+    slow = stack.enter_context(Peer(s.torrent, s.image, address="127.0.0.3", latency=3))
+    mount = s.mount("fill=off", f"profile={s.profile(list(range(8, 296)))}", f"peer={slow.peer}")
+    p2pfs("wait", "--boot-ready", mount.mountpoint)
+    assert len(slow.asked) < len(s.seed.asked) / 4
+
+
+def test_a_piece_that_nobody_has_does_not_hold_up_the_rest(tmp_path, stack):
+    s = Setting(tmp_path, stack, have=set(range(75)) - {100 // 4})
+    mount = s.mount("fill=off", f"profile={s.profile(ORDER)}")
+    wait_until(lambda: mount.status()["profile"]["had"] == len(ORDER) - 1, mount.status)
+    assert asked_blocks(s.seed)[:len(ORDER) - 1] == ORDER[1:]
+    s.seed.send_have(100 // 4)
+    p2pfs("wait", "--boot-ready", mount.mountpoint)
+
+
 def test_zeros_of_a_profile_are_not_fetched(tmp_path, stack):
     image = sparse_image(tmp_path / "zeros.raw", 300 * BLOCK, [(0, 5 * PIECE)])
     s = Setting(tmp_path, stack, image=image)
@@ -244,6 +292,7 @@ def test_boot_ready_is_told_once_it_is(tmp_path, stack):
     mount = s.mount("fill=off", f"profile={profile}")
     wait_until(lambda: mount.status()["profile"]["had"] == 3, mount.status)
     assert mount.status()["boot_ready"] is False
+    mount.wait_state("stalled")  # though nothing is filled in, and nobody reads
     late = p2pfs("wait", "--boot-ready", mount.mountpoint, "--timeout", "0", check=False)
     assert late.returncode == 1 and "3 of 8 blocks of the profile are here" in late.stderr
     s.seed.stall_after = None
