@@ -27,6 +27,8 @@
 #define READS_PER_TURN 8         /* then the other connections have theirs */
 #define DEFAULT_REQQ 250u        /* of a peer that tells none: what libtorrent and transmission take */
 #define MAX_ASKS 1000u           /* 16 MiB under way from one peer */
+/* Blocks that come without a request, beyond those whose request was forgotten: then it is no accident. */
+#define MAX_UNASKED 100u
 /* Answers that a peer asks for and does not read: blocks wait elsewhere, what is here is rejects,
  * hashes, metadata and haves (all of a very large torrent's at once are less). */
 #define MAX_UNSENT (8u << 20)
@@ -273,6 +275,7 @@ void conn_unask(struct conn *c, unsigned i)
 {
 	struct ask a = c->asks[i];
 	conn_drop_ask(c, i);
+	c->forgotten++;
 	if (c->state != CONN_OPEN)
 		return;
 	wire_add_block(&c->out, WIRE_CANCEL, a.piece, a.block * BLOCK_SIZE, a.len);
@@ -508,6 +511,11 @@ static void end_block(struct conn *c)
 		c->timeouts = 0;
 		if (c->refusals)
 			c->refusals--;
+	}
+	if (!asked && ++c->unasked > c->forgotten + MAX_UNASKED) {
+		conn_fault(c, "%u blocks that nobody asked for", c->unasked - c->forgotten);
+		free(data);
+		return;
 	}
 	c->env->ops->block(c, piece, block, data, asked ? &ask : NULL);
 }

@@ -115,6 +115,8 @@ struct conn {
 	struct ask *asks; /* owned; oldest first */
 	unsigned n_asks, cap_asks;
 	uint64_t outstanding;    /* their bytes */
+	uint32_t forgotten;      /* requests taken off that the peer may answer all the same */
+	uint32_t unasked;        /* blocks that came without a request */
 	unsigned refusals;       /* rounds of refused requests, less the blocks that came since */
 	uint64_t refused_until;  /* nothing is asked before */
 	unsigned hash_rejects;   /* how often it refused leaf hashes */

@@ -585,6 +585,7 @@ void ask_release(struct torrent *t, struct conn *c)
 		picker_on_unasked(&t->picker, c->asks[i].piece, c->asks[i].block);
 	if (c->n_asks)
 		t->demands_open = true;
+	c->forgotten += c->n_asks;
 	c->n_asks = 0;
 	c->outstanding = 0;
 }
@@ -611,7 +612,8 @@ static void on_block(struct torrent *t, uint32_t piece, uint32_t block, uint8_t 
 	struct piece *w = picker_piece(&t->picker, piece);
 	bool others = w && w->blocks[block].askers > (asked ? 1 : 0);
 	meter_add(&t->down, len, clock_us());
-	if (t->read_only || is_reserved(t, piece) ||
+	/* What comes unasked is of use in a piece that is in work; else peers would fill our memory. */
+	if (t->read_only || is_reserved(t, piece) || (!asked && !w) ||
 		!picker_on_got(&t->picker, piece, block, data, from)) {
 		t->wasted += len;
 		free(data);

@@ -247,6 +247,27 @@ def test_messages_in_single_bytes(targets):
     target.assert_goes_on()
 
 
+@pytest.mark.parametrize("version", ["v1", "hybrid"])
+def test_blocks_that_nobody_asked_for(targets, tmp_path, version):
+    """Good ones, even: they are not kept, or a peer could fill the memory; and a hundred are no accident."""
+    target = targets(version)
+    data = target.image.read_bytes()
+
+    def block(piece):
+        return message(PIECE, be(piece, 0) + data[piece * PIECE_LENGTH:piece * PIECE_LENGTH + BLOCK])
+    with Mount(target.torrent, tmp_path, "fill=off", "debug=peer") as mount, \
+         Wire.connect(mount.address, mount.port, source="127.0.0.3") as wire:
+        wire.shake(target.meta.hashes[0])
+        wire.send_raw(b"".join(block(piece) for piece in range(100)))
+        wire.send(REQUEST, be(0, 0, 1))
+        wire.read_until(REJECT)
+        assert mount.status()["wasted"] == 100 * BLOCK
+        assert mount.status()["had"] == 0
+        wire.send_raw(block(100))
+        wire.wait_closed()
+        wait_until(lambda: "blocks that nobody asked for" in mount.log.read_text(), mount.log.read_text)
+
+
 @pytest.mark.parametrize("greatest", [True, False])
 def test_the_id_of_another_peer_drives_it_out_no_more(targets, tmp_path, greatest):
     """Of two connections with one peer one is ended; a copied id from another address must not count as that."""
