@@ -140,7 +140,7 @@ def test_a_late_block_is_asked_of_a_second_peer_and_the_loser_is_cancelled(tmp_p
         offset = next(pieces) * MiB
         assert read(mount, offset, 4 * KiB) == data[offset:offset + 4 * KiB]
     # The one that was asked last is the one from which an answer is expected soonest.
-    loser, winner = (one, two) if one.asked[-1].time > two.asked[-1].time else (two, one)
+    loser, winner = sorted((one, two), key=lambda p: p.asked[-1].time if p.asked else 0, reverse=True)
     loser.stall_after = loser.blocks_sent
     for _ in range(40):
         offset = next(pieces) * MiB
