@@ -31,6 +31,8 @@
 
 #define PROFILE_MAX_RANGES 131072u      /* 2 GiB read in scattered blocks; a boot has some thousands.
                                          * 2 MiB of memory for each profile that is held */
+#define PROFILE_MAX_BLOCKS (1u << 22)   /* 64 GiB: what of a profile is fetched first; each block is
+                                         * looked at when a torrent is opened */
 #define PROFILE_MAX_BYTES (6u << 20)    /* as many lines of the longest kind (41 bytes), and a head */
 
 /* -- peers ------------------------------------------------------------------------------- */

@@ -21,7 +21,8 @@ static const char usage[] =
 	"\n"
 	"  -d, --dir DIR   where the files go (default: here)\n"
 	"      --seed      stay and serve it when it has come\n"
-	"  -o OPTION,...   listen= peer= tracker= seed= up= down= peers= verify= cafile= log= debug=\n";
+	"  -o OPTION,...   listen= peer= tracker= seed= up= down= peers= verify= cafile= log= debug=\n"
+	"                  profile=\n";
 
 int cmd_get(int argc, char **argv)
 {

@@ -193,7 +193,8 @@ static void add_block(struct torrent_profile *p, uint32_t k)
 	p->ranges[p->n_ranges++] = (struct range) {k, 1};
 }
 
-/* Bytes become blocks; where two ranges share one it counts once. */
+/* Bytes become blocks; where two ranges share one it counts once.  What is above the limit comes by filling
+ * or by demand. */
 static void use(struct torrent *t, const struct profile *from, const char *name)
 {
 	struct torrent_profile *p = t->profile;
@@ -202,7 +203,7 @@ static void use(struct torrent *t, const struct profile *from, const char *name)
 	for (size_t i = 0; i < from->n; i++) {
 		uint32_t first, n;
 		layout_blocks(&t->layout, from->ranges[i].offset, from->ranges[i].length, &first, &n);
-		for (uint32_t k = first; k < first + n; k++) {
+		for (uint32_t k = first; k < first + n && p->n_blocks < PROFILE_MAX_BLOCKS; k++) {
 			if (layout_block_len(&t->layout, k / bpp, k % bpp) && bits_set(&p->named, k))
 				add_block(p, k);
 		}
@@ -251,15 +252,19 @@ static bool needs_whole_piece(const struct torrent *t, uint32_t piece)
 	return w && w->leaves ? false : (w && w->whole) || !leaves_usable(t, piece);
 }
 
+/* The first block in [k, end) that is not in the store, or end. */
+static uint32_t next_missing(const struct torrent *t, uint32_t k, uint32_t end)
+{
+	return bits_all(&t->have, k, end - k) ? end : bits_next_clear(&t->have, k);
+}
+
 /* False when no source has room for more. */
 static bool pump_range(struct torrent *t, const struct range *r, uint64_t now)
 {
-	uint32_t bpp = t->layout.blocks_per_piece, end = r->first + r->n;
-	for (uint32_t k = r->first, next; k < end; k = next) {
+	uint32_t bpp = t->layout.blocks_per_piece, end = r->first + r->n, k = r->first, next;
+	for (; (k = next_missing(t, k, end)) < end; k = next) {
 		uint32_t piece = k / bpp, to = MIN(end, (piece + 1) * bpp);
 		next = to;
-		if (bits_get(&t->picker.pieces, piece))
-			continue;
 		if (bits_get(&t->picker.reserved, piece)) {
 			if (t->checking < CHECK_JOBS)
 				verify_check_piece(t, piece, false);
@@ -282,8 +287,14 @@ void profile_pump(struct torrent *t, uint64_t now)
 	struct torrent_profile *p = t->profile;
 	if (!p || t->disk_error)
 		return;
-	while (p->at < p->n_todo && bits_all(&t->have, p->todo[p->at].first, p->todo[p->at].n))
-		p->at++;
+	for (; p->at < p->n_todo; p->at++) {
+		struct range *r = &p->todo[p->at];
+		uint32_t end = r->first + r->n;
+		r->first = next_missing(t, r->first, end);
+		r->n = end - r->first;
+		if (r->n)
+			break;
+	}
 	/* Most times all sources are busy: that is found out before the list is gone through. */
 	if (p->at == p->n_todo || !ask_has_room(t, now))
 		return;

@@ -11,7 +11,7 @@ from lib.metainfo import BLOCK
 from lib.mounts import Mount, MountFailed
 from lib.peer import Peer
 from lib.process import p2pfs
-from lib.torrents import KiB, MiB, Torrent, assert_same, create_torrent, make_torrent, random_image, sparse_image
+from lib.torrents import GiB, KiB, MiB, Torrent, assert_same, create_torrent, make_torrent, random_image, sparse_image
 from lib.wait import wait_until
 from lib.web import RangeServer
 
@@ -284,6 +284,20 @@ def test_from_a_web_seed_alone(tmp_path, stack):
     wanted = {17 // 4 * PIECE, 100 // 4 * PIECE, 250 // 4 * PIECE}
     assert starts >= wanted
     assert {start // BLOCK for start in starts - wanted} <= set(ENDS)
+
+
+@pytest.mark.slow
+def test_no_more_is_fetched_first_than_the_limit(tmp_path, stack):
+    """64 GiB of a profile that names 65: a torrent with its profile must not take long to open."""
+    image = sparse_image(tmp_path / "image.raw", 65 * GiB, [(i * GiB, BLOCK) for i in range(65)])
+    torrent = create_torrent(tmp_path / "t.torrent", image, piece_size=8 * MiB)
+    profile = tmp_path / "boot"
+    profile.write_text(f"p2pfs-profile 1 {65 * GiB} *\n0 {65 * GiB}\n")
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"profile={profile}"))
+    assert mount.status()["profile"]["blocks"] == 1 << 22
+    profile.write_text(f"p2pfs-profile 1 {65 * GiB} *\n0 {64 * GiB - 1}\n")
+    below = stack.enter_context(Mount(torrent, tmp_path, f"profile={profile}", name="below"))
+    assert below.status()["profile"]["blocks"] == 1 << 22
 
 
 def test_ranges_need_not_be_blocks(tmp_path, stack):
