@@ -464,7 +464,7 @@ static void leave(struct table *t, const struct announce *a, uint32_t now, struc
 /* p2pfs itself comes when it is told to; others have to show that they do. */
 static bool keeps_interval(const struct announce *a, const struct peer_meta *before, uint32_t now)
 {
-	if (!memcmp(a->peer_id, "-P2", 3))
+	if (!memcmp(a->peer_id, "-PF", 3))
 		return true;
 	if (!before || memcmp(before->id, a->peer_id, PEER_ID_LEN) != 0)
 		return false;

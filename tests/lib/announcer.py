@@ -29,7 +29,7 @@ def track_load(protocol, tracker, **options):
     return json.loads(run(argv, seconds=170).stdout)
 
 
-def peer_id(number, prefix="-P20001-"):
+def peer_id(number, prefix="-PF0100-"):
     """p2pfs' own prefix is the default: such a client keeps to the intervals that it is told."""
     return f"{prefix}{number:012}".encode()
 
@@ -89,7 +89,7 @@ class HttpAnnouncer:
         assert status == 200, (status, body)
         return Reply(bencode.decode(body))
 
-    def announce(self, number=1, *, left=1, port=None, info_hash=HASH, event=None, prefix="-P20001-", **extra):
+    def announce(self, number=1, *, left=1, port=None, info_hash=HASH, event=None, prefix="-PF0100-", **extra):
         parameters = {"info_hash": info_hash, "peer_id": peer_id(number, prefix), "port": port or 10000 + number,
                       "uploaded": 0, "downloaded": 0, "left": left}
         if event:
@@ -152,7 +152,7 @@ class UdpAnnouncer:
         assert got == transaction
         return got_action, answer[8:]
 
-    def packet(self, number=1, *, left=1, port=None, info_hash=HASH, event="", numwant=-1, prefix="-P20001-", ip=0,
+    def packet(self, number=1, *, left=1, port=None, info_hash=HASH, event="", numwant=-1, prefix="-PF0100-", ip=0,
                options=None):
         if options is None:
             path = self.url.path.encode()

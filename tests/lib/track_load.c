@@ -130,7 +130,7 @@ static size_t udp_packet(struct load *l, const uint8_t id[8], uint8_t out[98])
 	put_be(out + 8, 1, 4);
 	put_be(out + 12, l->sent, 4);
 	memcpy(out + 16, n.hash, 20);
-	memcpy(out + 36, "-P20001-", 8);
+	memcpy(out + 36, "-PF0100-", 8);
 	snprintf((char *)out + 44, 13, "%012u", n.number);
 	put_be(out + 56, 0, 8);
 	put_be(out + 64, n.seed ? 0 : 1000, 8);
@@ -253,7 +253,7 @@ static void http_request(struct load *l, struct http_conn *c)
 		snprintf(hash + 3 * i, 4, "%%%02x", n.hash[i]);
 	c->node = n.number;
 	c->len = (size_t)snprintf(c->request, sizeof(c->request),
-		"GET /announce?info_hash=%s&peer_id=-P20001-%012u&port=%u&uploaded=0&downloaded=0"
+		"GET /announce?info_hash=%s&peer_id=-PF0100-%012u&port=%u&uploaded=0&downloaded=0"
 		"&left=%d&compact=1&numwant=%u%s HTTP/1.1\r\nHost: tracker\r\n%s\r\n", hash, n.number,
 		n.port, n.seed ? 0 : 1000, (unsigned)l->numwant, l->nodes ? "&event=started" : "",
 		l->keep ? "" : "Connection: close\r\n");

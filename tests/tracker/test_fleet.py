@@ -56,7 +56,7 @@ def test_seed_is_found_by_all_of_a_crowd(tmp_path, stack):
     ask.announce(1, left=0)
     with contextlib.closing(ask.connection()) as connection:
         for number in range(2, 1002):
-            query = urllib.parse.urlencode({"info_hash": HASH, "peer_id": f"-P20001-{number:012}", "left": 9,
+            query = urllib.parse.urlencode({"info_hash": HASH, "peer_id": f"-PF0100-{number:012}", "left": 9,
                                             "port": 10000 + number})
             connection.request("GET", f"/announce?{query}")
             assert socket.inet_aton("127.0.0.1") + (10001).to_bytes(2, "big") in connection.getresponse().read()

@@ -103,7 +103,7 @@ def test_every_key_of_a_reply(tracker):
 def test_dictionary_and_no_peer_id(tracker):
     ask = HttpAnnouncer(tracker.url)
     ask.announce(1, left=0)
-    assert ask.announce(2, compact=0)[b"peers"] == [{b"ip": b"127.0.0.1", b"peer id": b"-P20001-000000000001",
+    assert ask.announce(2, compact=0)[b"peers"] == [{b"ip": b"127.0.0.1", b"peer id": b"-PF0100-000000000001",
                                                      b"port": 10001}]
     assert ask.announce(2, compact=0, no_peer_id=1)[b"peers"] == [{b"ip": b"127.0.0.1", b"port": 10001}]
     # BEP 23: compact is the default.
@@ -116,7 +116,7 @@ def test_ipv6(tmp_path, stack):
     assert web.announce(1, left=0)[b"external ip"] == bytes(15) + b"\1"
     assert web.announce(2).peers == udp.announce(3).peers - {("::1", 10002)} == {("::1", 10001)}
     dictionary = web.announce(4, compact=0)[b"peers"]
-    assert {b"ip": b"::1", b"peer id": b"-P20001-000000000001", b"port": 10001} in dictionary
+    assert {b"ip": b"::1", b"peer id": b"-PF0100-000000000001", b"port": 10001} in dictionary
 
 
 def test_both_families_at_once(tmp_path, stack):

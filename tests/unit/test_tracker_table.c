@@ -34,7 +34,7 @@ static struct announce peer(unsigned torrent, unsigned n, bool seed)
 	struct announce a = {.numwant = 50, .seed = seed, .other_family = true};
 	char id[64];
 	memcpy(a.hash, &torrent, sizeof(torrent));
-	snprintf(id, sizeof(id), "-P20001-%012u", n);
+	snprintf(id, sizeof(id), "-PF0100-%012u", n);
 	memcpy(a.peer_id, id, PEER_ID_LEN);
 	a.from = (struct addr) {.ip = {[10] = 0xff, [11] = 0xff, [12] = 10, [13] = (uint8_t)(n >> 16),
 				[14] = (uint8_t)(n >> 8), [15] = (uint8_t)n}, .port = 6881};

@@ -90,7 +90,7 @@ static void announce(struct buf *b, uint64_t id, uint8_t peer, uint64_t left, ui
 	buf_u32(b, 1);
 	buf_u32(b, 77);
 	buf_add(b, "hhhhhhhhhhhhhhhhhhhh", 20);
-	buf_add(b, "-P20001-00000000000", 19);
+	buf_add(b, "-PF0100-00000000000", 19);
 	buf_u8(b, peer);
 	buf_u64(b, 0);
 	buf_u64(b, left);
