@@ -5,7 +5,6 @@ Nothing here touches a mounted path: stat on a hung mount hangs.  /proc/self/mou
 its minor number is the FUSE connection, and writing to that connection's `abort` frees every waiter.
 """
 
-import os
 import pathlib
 import re
 import subprocess
@@ -67,7 +66,3 @@ def detach(path):
 def detach_all():
     for path in our_mounts():
         detach(path)
-
-
-def run_as_root():
-    return os.geteuid() == 0

@@ -148,6 +148,8 @@ def disk_image():
     version, _, _ = _kernel()
     cache = pathlib.Path(tempfile.gettempdir()) / f"p2pfs-test-guest-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
+    if cache.is_symlink() or cache.stat().st_uid != os.getuid():
+        raise RuntimeError(f"{cache} is somebody else's")
     out = cache / f"guest-{VERSION}-{version}.raw"
     with open(cache / "lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -143,6 +143,11 @@ def p2pfs(*args, **kw):
     return run([P2PFS, *args], **kw)
 
 
+def sanitized():
+    """Is the program one with a sanitizer, whose own memory counts for more than p2pfs'?"""
+    return b"__asan_init" in pathlib.Path(P2PFS).read_bytes() or b"__tsan_init" in pathlib.Path(P2PFS).read_bytes()
+
+
 # -- leaks ---------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Images of every kind, and torrents of them by libtorrent's creator or by `p2pfs create`."""
 
-import hashlib
 import os
 import pathlib
 import random
@@ -108,17 +107,6 @@ def create_torrent(out, content, *args, version="hybrid", piece_size=None, track
         words += ["-w", url]
     p2pfs("create", *words, *args, content, seconds=120)
     return Torrent(out)
-
-
-def digest(path):
-    """SHA-256 of a file's bytes, in hex."""
-    hashed = hashlib.sha256()
-    with open(path, "rb", buffering=0) as source:
-        while True:
-            chunk = source.read(MiB)
-            if not chunk:
-                return hashed.hexdigest()
-            hashed.update(chunk)
 
 
 def assert_same(path, original, chunk=MiB):
