@@ -120,13 +120,11 @@ struct conn {
 	unsigned refusals;       /* rounds of refused requests, less the blocks that came since */
 	uint64_t refused_until;  /* nothing is asked before */
 	unsigned hash_rejects;   /* how often it refused leaf hashes */
-	unsigned hash_asks;      /* hash requests under way */
 	uint64_t timeouts;       /* blocks that did not come in time, since the last that did */
 	uint32_t *allowed_fast;  /* owned: pieces it lets us ask for while choked */
 	unsigned n_allowed_fast;
 	struct path path;
 	struct meter down, up;   /* payload */
-	uint64_t bad_blocks;     /* proven */
 
 	struct wanted *wanted; /* owned; the peer's requests, oldest first */
 	unsigned n_wanted, cap_wanted;

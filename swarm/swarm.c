@@ -164,7 +164,6 @@ int swarm_new(const struct swarm_config *config, struct swarm **ret, char **ret_
 	struct swarm *s = xcalloc(1, sizeof(*s));
 	uint64_t now = clock_us();
 	s->workers = config->workers ? config->workers : default_workers();
-	s->parts.http_cafile = config->http_cafile;
 	limiter_init(&s->parts.up, config->up, now);
 	limiter_init(&s->parts.down, config->down, now);
 	int r = loop_new(&s->parts.loop);

@@ -66,7 +66,6 @@ struct swarm_parts {
 	struct conn_env env;
 	struct limiter up, down;
 	uint16_t port;
-	const char *http_cafile;
 	bool up_starved; /* some peer waits for the upload limit: all are served in turn */
 	uint64_t turns;  /* given so far */
 };
