@@ -9,7 +9,7 @@
 set -eu
 
 build="gcc libc6-dev make pkg-config libfuse3-dev libcurl4-openssl-dev libssl-dev libevent-dev
-	libjansson-dev libsqlite3-dev libhiredis-dev fuse3"
+	libjansson-dev libsqlite3-dev libhiredis-dev fuse3 ca-certificates"
 demo="qemu-utils"
 tests="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout python3-libtorrent
 	python3-redis transmission-daemon transmission-cli opentracker aria2 btfs nginx-light redis-server
