@@ -177,7 +177,8 @@ static void *run_session(void *arg)
 	struct fuse_loop_config *config = fuse_loop_cfg_create();
 	int r = fuse_session_loop_mt(s->session, config);
 	fuse_loop_cfg_destroy(config);
-	if (r < 0)
+	/* A request that was taken up as the mount went answers ECONNABORTED, the next one ENODEV. */
+	if (r < 0 && r != -ECONNABORTED)
 		log_error("%s: the kernel's requests cannot be read: %s", s->mountpoint,
 			strerror(-r));
 	wake(s, &s->session_ended);
