@@ -4,6 +4,7 @@
 LibtorrentPeer   v1, v2, hybrid; seed or leecher; rate limits that can change meanwhile
 Transmission     v1; needs an address outside 127.0.0.0/8 (fixture `lan`) to fetch, since it talks to no peer there
 Aria2            v1 leecher
+Btfs             v1, hybrid; fetches what is read of its mount (one of v2 alone is broken in it)
 P2pfsSeed, P2pfsGet
 """
 
@@ -13,7 +14,8 @@ import subprocess
 import urllib.error
 import urllib.request
 
-from lib.process import P2PFS, PYTHON, Daemon
+from lib import fuse
+from lib.process import P2PFS, PYTHON, Daemon, run
 from lib.wait import PATIENCE, free_port, wait_listening, wait_until
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -158,6 +160,49 @@ class Aria2(Daemon):
              "--file-allocation=none", "--seed-time=0", "--summary-interval=0", "--bt-max-peers=50",
              "--bt-tracker-interval=2", "--no-conf=true", "--console-log-level=notice", "--enable-color=false",
              torrent], pathlib.Path(where) / f"{name}.log", name=name)
+
+
+class Btfs(Daemon):
+    """btfs on a machine of its own, a network behind a cable: .address is its, .gateway ours at the other end.
+
+    libtorrent takes all peers at one address for one, so at ours it would hardly find another than itself.
+    .mount(torrent) starts it; .path is the mountpoint.
+    """
+
+    def __init__(self, where, *, name="btfs"):
+        where = pathlib.Path(where) / name
+        self.path = where / "mnt"
+        self.path.mkdir(parents=True)
+        port = free_port()
+        super().__init__(["unshare", "--net", "sh", "-c", 'echo ready; read -r torrent && exec btfs -f --keep '
+                          f'--min-port={port} --max-port={port} --data-directory="$1/data" "$torrent" "$1/mnt"', "sh", where],
+                         where / "log", name=name, stdin=subprocess.PIPE, text=True)
+        try:
+            self.wait_output("^ready$")
+            # The process id makes it a network that no other test has; 198.18.0.0/15 is for tests (RFC 2544).
+            net = self.pid % 0x4000 * 4
+            self.gateway, self.address = (f"198.19.{net >> 8}.{(net & 255) + host}" for host in (1, 2))
+            run(["ip", "link", "add", f"btfs{self.pid}", "type", "veth", "peer", "name", "eth0", "netns", self.pid])
+            for inside, device, address in ((), f"btfs{self.pid}", self.gateway), (
+                    ("nsenter", "--net", "--target", self.pid), "eth0", self.address):
+                run([*inside, "ip", "address", "add", f"{address}/30", "dev", device])
+                run([*inside, "ip", "link", "set", device, "up"])
+        except BaseException:
+            self.kill()
+            raise
+
+    def mount(self, torrent):
+        self.process.stdin.write(f"{torrent}\n")
+        self.process.stdin.flush()
+        def fact():
+            if not self.alive():
+                raise RuntimeError(f"{self.name} ended with {self.returncode}:\n{self.output()}")
+            return fuse.mounted(self.path)
+        wait_until(fact, "btfs to be mounted")
+
+    def stop(self, seconds=20):
+        fuse.detach(self.path)  # a reader of its would hang for ever, and btfs with it
+        super().stop(seconds)
 
 
 class P2pfsSeed(Daemon):

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""Real clients find each other through the tracker: transmission, libtorrent, aria2, p2pfs."""
+"""Real clients find each other through the tracker: transmission, libtorrent, aria2, btfs, p2pfs."""
 
 import json
-import subprocess
 
 import pytest
 
 from lib import torrents
 from lib.announcer import HttpAnnouncer
-from lib.seeds import Aria2, LibtorrentPeer, P2pfsGet, P2pfsSeed, Transmission
+from lib.certs import self_signed
+from lib.seeds import Aria2, Btfs, LibtorrentPeer, P2pfsGet, P2pfsSeed, Transmission
 from lib.trackers import P2pfsTracker
 from lib.wait import wait_until
 
@@ -86,22 +86,53 @@ def test_p2pfs_and_libtorrent_in_every_version(tmp_path, stack, image, version, 
     torrents.assert_same(tmp_path / "p2" / image.name, image)
 
 
+@pytest.mark.parametrize("scheme, version", [("http", "hybrid"), ("udp", "v1")])
+def test_btfs_finds_p2pfs_and_p2pfs_finds_btfs(tmp_path, stack, image, scheme, version):
+    btfs = stack.enter_context(Btfs(tmp_path))
+    tracker = stack.enter_context(P2pfsTracker(tmp_path, address=btfs.gateway))
+    url = tracker.url if scheme == "http" else tracker.udp
+    torrent = torrents.make_torrent(tmp_path / "t.torrent", image, version=version, trackers=[url])
+    seed = stack.enter_context(P2pfsSeed(torrent, image, tmp_path, address=btfs.gateway))
+    wait_until(lambda: stats(tracker)["seeds"] >= 1, lambda: f"the seed to announce: {stats(tracker)}")
+    btfs.mount(torrent)
+    wait_until(lambda: list(btfs.path.iterdir()), "btfs to show the image")
+    torrents.assert_same(btfs.path / image.name, image)
+    seed.stop()
+    get = stack.enter_context(P2pfsGet(torrent, tmp_path / "p2", tmp_path, address=btfs.gateway))
+    get.wait_complete()
+    torrents.assert_same(tmp_path / "p2" / image.name, image)
+
+
 def test_over_https(tmp_path, stack, image):
-    """libtorrent is told not to verify the test's own certificate; p2pfs always does, and so stays away."""
-    key, chain = tmp_path / "key", tmp_path / "chain"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                    "-keyout", key, "-out", chain, "-days", "2", "-subj", "/CN=t", "-addext",
-                    "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True)
+    """p2pfs trusts the tests' own authority by its option; libtorrent, which has none, is told not to verify."""
+    chain, key = self_signed(tmp_path, "tracker")
     tracker = stack.enter_context(P2pfsTracker(tmp_path, "--tls-cert", chain, "--tls-key", key))
     url = tracker.url.replace("http:", "https:")
     torrent = torrents.make_torrent(tmp_path / "t.torrent", image, trackers=[url])
-    settings = {"validate_https_trackers": False, "allow_multiple_connections_per_ip": True}
-    stack.enter_context(LibtorrentPeer(torrent, image.parent, tmp_path, name="seed", seed=True, settings=settings))
-    wait_until(lambda: stats(tracker)["announces"]["https"] >= 1, lambda: f"an announce: {stats(tracker)}")
+    seed = stack.enter_context(P2pfsSeed(torrent, image, tmp_path, f"cafile={chain}"))
+    wait_until(lambda: stats(tracker)["seeds"] >= 1, lambda: f"p2pfs to announce: {stats(tracker)}")
     (tmp_path / "lt").mkdir()
-    leecher = stack.enter_context(LibtorrentPeer(torrent, tmp_path / "lt", tmp_path, name="leecher", settings=settings))
+    leecher = stack.enter_context(LibtorrentPeer(
+        torrent, tmp_path / "lt", tmp_path, settings={"validate_https_trackers": False,
+                                                      "allow_multiple_connections_per_ip": True}))
     leecher.wait_complete()
     torrents.assert_same(tmp_path / "lt" / image.name, image)
+    seed.stop()
+    get = stack.enter_context(P2pfsGet(torrent, tmp_path / "p2", tmp_path, f"cafile={chain}"))
+    get.wait_complete()
+    torrents.assert_same(tmp_path / "p2" / image.name, image)
+    counts = stats(tracker)["announces"]
+    assert counts["https"] >= 3 and counts["http"] == counts["udp"] == 0, counts
+
+
+def test_p2pfs_does_not_announce_to_whom_it_does_not_trust(tmp_path, stack, image):
+    chain, key = self_signed(tmp_path, "tracker")
+    tracker = stack.enter_context(P2pfsTracker(tmp_path, "--tls-cert", chain, "--tls-key", key))
+    url = tracker.url.replace("http:", "https:")
+    torrent = torrents.make_torrent(tmp_path / "t.torrent", image, trackers=[url])
+    seed = stack.enter_context(P2pfsSeed(torrent, image, tmp_path, "debug=tracker"))
+    seed.wait_output(r"127\.0\.0\.1.*certificate")
+    assert stats(tracker)["announces"]["https"] == 0
 
 
 def test_one_of_two_trackers_killed_during_a_download(tmp_path, stack):

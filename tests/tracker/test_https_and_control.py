@@ -8,29 +8,20 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import warnings
 
 import pytest
 
 from lib.announcer import HASH, HttpAnnouncer
+from lib.certs import self_signed
 from lib.process import p2pfs
 from lib.trackers import P2pfsTracker
 from lib.wait import PATIENCE, wait_until
 
 
-def certificate(folder, name, serial="1"):
-    """(chain, key) of a certificate for 127.0.0.1 and localhost that is its own authority."""
-    key, chain = folder / f"{name}.key", folder / f"{name}.crt"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                    "-keyout", key, "-out", chain, "-days", "2", "-subj", f"/CN={name}", "-set_serial", serial, "-addext",
-                    "subjectAltName=DNS:localhost,IP:127.0.0.1"], check=True, capture_output=True)
-    return chain, key
-
-
 @pytest.fixture
 def secure(tmp_path, stack):
-    chain, key = certificate(tmp_path, "first")
+    chain, key = self_signed(tmp_path, "first")
     tracker = stack.enter_context(P2pfsTracker(tmp_path, "--tls-cert", chain, "--tls-key", key))
     tracker.chain, tracker.key = chain, key
     tracker.https = f"https://127.0.0.1:{tracker.port}/announce"
@@ -84,7 +75,7 @@ def test_a_renewed_certificate_is_used_after_sighup(tmp_path, secure):
     def presented():
         return ssl.get_server_certificate(("127.0.0.1", secure.port))
     before = presented()
-    chain, key = certificate(tmp_path, "second", "2")
+    chain, key = self_signed(tmp_path, "second", "2")
     shutil.copy(chain, secure.chain)
     shutil.copy(key, secure.key)
     secure.signal(signal.SIGHUP)
