@@ -53,6 +53,12 @@
 #define PEERS_MAX_HALF_OPEN 50u         /* connects under way */
 #define HASHES_MAX_LENGTH 512u          /* BEP 52 has no limit; this is libtorrent's */
 
+/* -- magnet links ------------------------------------------------------------------------- */
+
+#define MAGNET_MAX_CONNECTED 50u        /* peers asked for the metadata; one that answers is enough */
+#define METADATA_ASKS 8u                /* pieces asked of one peer at once: transmission takes 64 */
+#define METADATA_PATIENCE_MS 10000u     /* asked, and nothing came: others are asked instead */
+
 /* -- trackers and web seeds ----------------------------------------------------------------- */
 
 #define HTTP_MAX_REPLY (1u << 20)       /* a tracker's reply; 200 peers are 4 KiB */

@@ -122,6 +122,7 @@ static int run(struct mounting *m)
 	make_absolute(&m->options.swarm.log);
 	make_absolute(&m->options.swarm.cafile);
 	m->options.swarm.swarm.http_cafile = m->options.swarm.cafile;
+	options_take_link(&m->options.swarm, m->request.torrent);
 	int status = 0;
 	const struct swarm_options *o = &m->options.swarm;
 	const char *debug = m->debug ? m->debug : o->debug;

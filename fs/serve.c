@@ -267,10 +267,13 @@ static time_t date_of(const struct server *s)
 
 static enum serve_fault open_all(struct server *s, char **ret_why)
 {
+	const struct swarm_options *o = &s->o->swarm;
 	struct metainfo *meta = NULL;
-	int r = options_load_torrent(&s->o->swarm, s->request->torrent, &meta, ret_why);
+	int r = s->request->fake ? options_load_torrent(o, s->request->torrent, &meta, ret_why)
+				 : options_open(o, s->request->torrent, s->o->timeout_ms, &s->swarm,
+					   &meta, ret_why);
 	if (r < 0)
-		return SERVE_FAILED;
+		return r == -EINTR ? SERVE_INTERRUPTED : SERVE_FAILED;
 	if (s->as_file && meta->n_files != 1) {
 		*ret_why = xasprintf("%s: is a file, and the torrent has %u: mount it on a folder",
 			s->request->mountpoint, meta->n_files);
@@ -281,16 +284,11 @@ static enum serve_fault open_all(struct server *s, char **ret_why)
 		metainfo_free(meta);
 		return SERVE_OK;
 	}
-	r = swarm_new(&s->o->swarm.swarm, &s->swarm, ret_why);
-	if (r < 0) {
-		metainfo_free(meta);
-		return SERVE_FAILED;
-	}
 	struct torrent_config config = s->o->swarm.torrent;
-	config.path = s->o->swarm.store;
+	config.path = o->store;
 	config.complete = on_complete;
 	config.arg = s;
-	CLEANUP_FREE char *profile = options_profile(&s->o->swarm, s->request->torrent, &config);
+	CLEANUP_FREE char *profile = options_profile(o, s->request->torrent, &config);
 	r = swarm_add(s->swarm, meta, &config, &s->torrent, ret_why);
 	if (r < 0) {
 		metainfo_free(meta);

@@ -417,6 +417,11 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 		conn_fault(c, "message %d of the fast extension, which was not agreed on", m->type);
 		return false;
 	}
+	/* While the metadata is fetched nobody knows how many pieces there are. */
+	bool of_pieces = m->type == WIRE_HAVE || m->type == WIRE_BITFIELD || m->type == WIRE_SUGGEST ||
+			 m->type == WIRE_ALLOWED_FAST;
+	if (of_pieces && !c->layout->n_pieces)
+		return false;
 	switch (m->type) {
 	case WIRE_CHOKE:
 		c->choked = true;

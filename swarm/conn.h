@@ -144,7 +144,8 @@ struct conn {
 	} coming;
 };
 
-/* Starts to connect.  NULL when there is no socket to be had, or no route. */
+/* Starts to connect.  NULL when there is no socket to be had, or no route.  A layout of no pieces: the
+ * metadata is not known yet; what the peer says of pieces is passed over. */
 struct conn *conn_connect(struct conn_env *env, const struct addr *addr, void *torrent,
 	const struct layout *layout, const uint8_t info_hash[20], bool v2);
 /* Takes an accepted, non-blocking socket. */

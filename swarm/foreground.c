@@ -114,8 +114,8 @@ int foreground_run(struct foreground *f)
 	f->options.torrent.complete = on_complete;
 	f->options.torrent.arg = &complete;
 	f->options.swarm.http_cafile = f->options.cafile;
-	if (options_load_torrent(&f->options, f->what, &meta, &why) < 0 ||
-		swarm_new(&f->options.swarm, &s, &why) < 0)
+	options_take_link(&f->options, f->what);
+	if (options_open(&f->options, f->what, 0, &s, &meta, &why) < 0)
 		goto fail;
 	profile = options_profile(&f->options, f->what, &f->options.torrent);
 	if (swarm_add(s, meta, &f->options.torrent, &t, &why) < 0)

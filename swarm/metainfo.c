@@ -337,7 +337,16 @@ static void take_rest(struct metainfo *m, struct ben root)
 
 /* -- the whole ------------------------------------------------------------------------------- */
 
-static int take_all(struct metainfo *m, struct ben root, char **ret_why)
+/* The layers that need no list: of files of one piece. */
+static void take_short_layers(struct metainfo *m)
+{
+	for (uint32_t i = 0; i < m->n_files; i++) {
+		struct metainfo_file *f = &m->files[i];
+		f->layer = f->length && f->n_pieces <= 1 ? f->root : NULL;
+	}
+}
+
+static int take_all(struct metainfo *m, struct ben root, bool info_alone, char **ret_why)
 {
 	struct ben info = ben_get_type(root, "info", BEN_DICT);
 
@@ -352,7 +361,9 @@ static int take_all(struct metainfo *m, struct ben root, char **ret_why)
 		r = take_piece_length(m, info, ret_why);
 	if (!r)
 		r = take_files(m, info, ret_why);
-	if (!r && m->has_v2)
+	if (!r && m->has_v2 && info_alone)
+		take_short_layers(m);
+	else if (!r && m->has_v2)
 		r = take_layers(m, root, ret_why);
 	if (r < 0)
 		return r;
@@ -367,7 +378,7 @@ static int take_all(struct metainfo *m, struct ben root, char **ret_why)
 }
 
 /* Takes `raw`. */
-static int parse_taking(uint8_t *raw, size_t len, struct metainfo **ret, char **ret_why)
+static int parse_taking(uint8_t *raw, size_t len, bool info_alone, struct metainfo **ret, char **ret_why)
 {
 	struct metainfo *m = xcalloc(1, sizeof(*m));
 	struct ben_doc *doc;
@@ -380,7 +391,7 @@ static int parse_taking(uint8_t *raw, size_t len, struct metainfo **ret, char **
 	if (r < 0) {
 		*ret_why = xasprintf("no torrent: at byte %zu: %s", at, why);
 	} else {
-		r = take_all(m, ben_root(doc), ret_why);
+		r = take_all(m, ben_root(doc), info_alone, ret_why);
 		ben_free(doc);
 	}
 	if (r < 0) {
@@ -404,7 +415,30 @@ int metainfo_parse(const void *data, size_t len, struct metainfo **ret, char **r
 	}
 	if (len)
 		memcpy(raw, data, len);
-	return parse_taking(raw, len, ret, ret_why);
+	return parse_taking(raw, len, false, ret, ret_why);
+}
+
+int metainfo_parse_info(const void *info, size_t len, struct metainfo **ret, char **ret_why)
+{
+	static const char head[] = "d4:info";
+	size_t head_len = sizeof(head) - 1, whole = head_len + len + 1;
+	struct metainfo *m;
+
+	uint8_t *raw = len <= TORRENT_MAX_BYTES ? malloc(whole) : NULL;
+	if (!raw)
+		return metainfo_bad(ret_why, "%zu bytes: out of memory, or too large", len);
+	memcpy(raw, head, head_len);
+	memcpy(raw + head_len, info, len);
+	raw[whole - 1] = 'e';
+	int r = parse_taking(raw, whole, true, &m, ret_why);
+	if (r < 0)
+		return r;
+	if (m->info_len != len) { /* keys behind it would read as those of the .torrent */
+		metainfo_free(m);
+		return metainfo_bad(ret_why, "info: %zu bytes behind it", len);
+	}
+	*ret = m;
+	return 0;
 }
 
 int metainfo_load(const char *path, struct metainfo **ret, char **ret_why)
@@ -417,7 +451,7 @@ int metainfo_load(const char *path, struct metainfo **ret, char **ret_why)
 		*ret_why = xasprintf("larger than %u bytes", TORRENT_MAX_BYTES);
 	else if (r < 0)
 		*ret_why = xstrdup(strerror(-r));
-	return r < 0 ? r : parse_taking(raw, len, ret, ret_why);
+	return r < 0 ? r : parse_taking(raw, len, false, ret, ret_why);
 }
 
 const uint8_t *metainfo_wire_hash(const struct metainfo *m)

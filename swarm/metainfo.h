@@ -63,6 +63,9 @@ struct metainfo {
 /* Parses a .torrent.  Copies what it keeps.  0, or -EINVAL / -E2BIG with *ret_why, a malloc'd
  * sentence that names the field and the value ("piece length: 3: not a power of two"). */
 int metainfo_parse(const void *data, size_t len, struct metainfo **ret, char **ret_why);
+/* Parses an info dictionary alone, as peers give it (BEP 9); the layers of files of more than one piece,
+ * which stand outside of it, are NULL. */
+int metainfo_parse_info(const void *info, size_t len, struct metainfo **ret, char **ret_why);
 /* Reads and parses a file; also -errno, with *ret_why too. */
 int metainfo_load(const char *path, struct metainfo **ret, char **ret_why);
 void metainfo_free(struct metainfo *m);

@@ -10,23 +10,15 @@
 
 #include "base/cleanup.h"
 #include "base/cli.h"
-#include "base/hash.h"
 #include "base/limits.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/mem.h"
-#include "swarm/http.h"
 #include "swarm/magnet.h"
-#include "swarm/metainfo.h"
 
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <string.h>
-
-/* A .torrent comes from a web server in one go: this is for a dead one, not for a slow line. */
-#define URL_TIMEOUT_MS 120000u
-#define URL_STALL_MS 20000u
 
 static char *default_store(void)
 {
@@ -282,136 +274,16 @@ int options_split(
 	return 0;
 }
 
-/* -- the torrent ------------------------------------------------------------------------------ */
-
-struct fetch {
-	struct loop *loop;
-	struct metainfo *meta;
-	char *why;
-	int error;
-};
-
-static void fetch_done(void *arg, const char *error, int status, const uint8_t *body, size_t len)
+void options_take_link(struct swarm_options *o, const char *what)
 {
-	struct fetch *f = arg;
-	if (error) {
-		f->error = -EIO;
-		f->why = xstrdup(error);
-	} else if (status != 200) {
-		f->error = -EIO;
-		f->why = xasprintf("HTTP status %d", status);
-	} else {
-		f->error = metainfo_parse(body, len, &f->meta, &f->why);
+	CLEANUP(magnet_done) struct magnet link = {0};
+	const char *why;
+	if (!has_scheme(what, "magnet:") || magnet_parse(what, &link, &why) < 0)
+		return;
+	for (char **url = link.trackers; *url; url++)
+		free(take_tracker(o, *url));
+	for (size_t i = 0; i < link.n_peers; i++) {
+		char text[ADDR_STRLEN];
+		free(take_peer(o, addr_format(&link.peers[i], text)));
 	}
-	loop_stop(f->loop);
-}
-
-static int load_url(
-	const struct swarm_options *o, const char *url, struct metainfo **ret, char **ret_why)
-{
-	struct fetch f = {0};
-	struct http *http = NULL;
-	int r = loop_new(&f.loop);
-	if (r >= 0)
-		r = http_new(f.loop, &http);
-	if (r < 0) {
-		*ret_why = xasprintf("%s: %s", log_quote_url(url), strerror(-r));
-		loop_free(f.loop);
-		return r;
-	}
-	const struct http_options options = {
-		.max_body = TORRENT_MAX_BYTES,
-		.timeout_ms = URL_TIMEOUT_MS,
-		.stall_ms = URL_STALL_MS,
-		.cafile = o->cafile,
-	};
-	const struct http_callbacks cb = {.done = fetch_done, .arg = &f};
-	const char *refused = NULL;
-	if (http_get(http, url, &options, &cb, &refused)) {
-		loop_run(f.loop);
-		r = f.error;
-	} else {
-		f.why = xstrdup(refused);
-		r = -EINVAL;
-	}
-	http_free(http);
-	loop_free(f.loop);
-	if (r < 0) {
-		*ret_why = xasprintf("%s: %s", log_quote_url(url), f.why);
-		free(f.why);
-		return r;
-	}
-	*ret = f.meta;
-	return 0;
-}
-
-static bool is_of_magnet(const struct metainfo *m, const struct magnet *magnet)
-{
-	return (!magnet->has_v1 || (m->has_v1 && !memcmp(m->hash_v1, magnet->hash_v1, SHA1_LEN))) &&
-	       (!magnet->has_v2 || (m->has_v2 && !memcmp(m->hash_v2, magnet->hash_v2, SHA256_LEN)));
-}
-
-/* A link says which torrent, not what is in it: that is in the store if it was mounted before. */
-static int load_magnet(
-	const struct swarm_options *o, const char *uri, struct metainfo **ret, char **ret_why)
-{
-	struct magnet magnet;
-	const char *why = NULL;
-	int r = magnet_parse(uri, &magnet, &why);
-	if (r < 0) {
-		*ret_why = xasprintf("%s: %s", log_quote(uri, strlen(uri)), why);
-		return r;
-	}
-	char entry[2 * SHA256_LEN + 1];
-	if (magnet.has_v1)
-		hex_encode(magnet.hash_v1, SHA1_LEN, entry);
-	else
-		hex_encode(magnet.hash_v2, SHA256_LEN, entry);
-	CLEANUP_FREE char *path = xasprintf("%s/%s/metainfo.torrent", o->store, entry);
-	r = metainfo_load(path, ret, ret_why);
-	if (r == -ENOENT) {
-		free(*ret_why);
-		*ret_why = xasprintf("%s: its contents are not known here (no %s); "
-				     "give the .torrent file or its URL",
-			log_quote(uri, strlen(uri)), path);
-	} else if (r >= 0 && !is_of_magnet(*ret, &magnet)) {
-		metainfo_free(*ret);
-		*ret = NULL;
-		*ret_why = xasprintf("%s: not the torrent of the link", path);
-		r = -EINVAL;
-	}
-	magnet_done(&magnet);
-	return r;
-}
-
-char *options_profile(
-	const struct swarm_options *o, const char *what, struct torrent_config *config)
-{
-	if (o->profile && !o->torrent.no_profile) {
-		config->profile = o->profile;
-		return NULL;
-	}
-	if (o->profile || strstr(what, "://") || has_scheme(what, "magnet:"))
-		return NULL;
-	size_t len = strlen(what), suffix = strlen(".torrent");
-	if (len > suffix && !strcmp(what + len - suffix, ".torrent"))
-		len -= suffix;
-	char *beside = xasprintf("%.*s.profile", (int)len, what);
-	config->profile = beside;
-	config->profile_beside = true;
-	return beside;
-}
-
-int options_load_torrent(
-	const struct swarm_options *o, const char *what, struct metainfo **ret, char **ret_why)
-{
-	if (has_scheme(what, "http://") || has_scheme(what, "https://"))
-		return load_url(o, what, ret, ret_why);
-	if (has_scheme(what, "magnet:"))
-		return load_magnet(o, what, ret, ret_why);
-	CLEANUP_FREE char *why = NULL;
-	int r = metainfo_load(what, ret, &why);
-	if (r < 0)
-		*ret_why = xasprintf("%s: %s", what, why);
-	return r;
 }

@@ -35,10 +35,16 @@ int options_split(
  */
 char *options_profile(
 	const struct swarm_options *o, const char *what, struct torrent_config *config);
+/* A magnet link's trackers and peers are as good as tracker= and peer=: adds those that are. */
+void options_take_link(struct swarm_options *o, const char *what);
 /* Loads what a command was given: a path, an http(s):// URL of a .torrent (fetched, up to
  * TORRENT_MAX_BYTES), or a magnet link whose torrent is in the store from an earlier time.
  * 0, or -errno and *ret_why (malloc'd, begins with `what`). */
 int options_load_torrent(
 	const struct swarm_options *o, const char *what, struct metainfo **ret, char **ret_why);
+/* The same, and makes the swarm for it; what a magnet link does not say, and is not in the store, is
+ * fetched from its peers (swarm_fetch, which says what else may come back). */
+int options_open(const struct swarm_options *o, const char *what, uint64_t timeout_ms,
+	struct swarm **ret_swarm, struct metainfo **ret, char **ret_why);
 
 #endif

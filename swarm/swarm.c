@@ -10,6 +10,8 @@
 #include "swarm/ext.h"
 #include "swarm/http.h"
 #include "swarm/listen.h"
+#include "swarm/peers.h"
+#include "swarm/torrent_magnet.h"
 
 #include <errno.h>
 #include <event2/event.h>
@@ -26,6 +28,9 @@ struct swarm {
 	struct swarm_parts parts;
 	struct listener *listener;
 	struct torrent *torrents;
+	struct magnet_fetch *fetch; /* while swarm_fetch runs */
+	struct addr found[MAGNET_MAX_CONNECTED]; /* peers that it was connected with */
+	size_t n_found;
 	struct conn *nameless[MAX_NAMELESS];
 	unsigned workers, n_nameless, stopping;
 	struct event *tick, *limit_tick;
@@ -99,6 +104,10 @@ static void on_accepted(void *arg, int fd, const struct addr *peer)
 	struct swarm *s = arg;
 	if (s->stopping) {
 		close(fd);
+		return;
+	}
+	if (s->fetch) {
+		magnet_fetch_on_accepted(s->fetch, fd, peer);
 		return;
 	}
 	if (s->n_nameless == MAX_NAMELESS)
@@ -273,6 +282,17 @@ void swarm_free(struct swarm *s)
 	free(s);
 }
 
+int swarm_fetch(struct swarm *s, const struct magnet *link, const struct torrent_config *config,
+	uint64_t timeout_ms, struct metainfo **ret, char **ret_why)
+{
+	s->fetch = magnet_fetch_new(&s->parts, link, config);
+	int r = magnet_fetch_run(s->fetch, timeout_ms, ret, ret_why);
+	s->n_found = magnet_fetch_peers(s->fetch, s->found, ARRAY_SIZE(s->found));
+	magnet_fetch_free(s->fetch);
+	s->fetch = NULL;
+	return r;
+}
+
 int swarm_add(struct swarm *s, struct metainfo *meta, const struct torrent_config *config,
 	struct torrent **ret, char **ret_why)
 {
@@ -286,6 +306,10 @@ int swarm_add(struct swarm *s, struct metainfo *meta, const struct torrent_confi
 	int r = torrent_new(&s->parts, meta, config, &t, ret_why);
 	if (r < 0)
 		return r;
+	/* Who gave its metadata is there, whatever a tracker says next. */
+	for (size_t i = 0; i < s->n_found; i++)
+		peers_add(t->peers, &s->found[i], PEERS_FROM_TRACKER, clock_us());
+	s->n_found = 0;
 	t->next = s->torrents;
 	s->torrents = t;
 	if (s->running)

@@ -19,6 +19,7 @@
 #include <sys/types.h>
 
 struct loop;
+struct magnet;
 struct metainfo;
 struct swarm;
 struct torrent;
@@ -72,6 +73,13 @@ struct torrent_config {
 	void (*complete)(void *arg);
 	void *arg;
 };
+
+/* Fetches what a magnet link does not say, from its peers and those of `config` (of which peers,
+ * trackers and max_peers count).  Blocks; SIGINT and SIGTERM end it.  For swarm_add of that torrent next.
+ * 0; or -ETIMEDOUT (timeout_ms, 0: never), -EINTR (a signal), -EINVAL, -errno and *ret_why (malloc'd).
+ * Thread: the one that made the swarm, before swarm_start. */
+int swarm_fetch(struct swarm *s, const struct magnet *link, const struct torrent_config *config,
+	uint64_t timeout_ms, struct metainfo **ret, char **ret_why);
 
 /* Opens the store and begins work (once the swarm runs).  Takes `meta` on success only.
  * -errno and *ret_why (malloc'd).  Thread: loop. */

@@ -24,7 +24,7 @@ FOLDERS = {
 
 # The floors of swarm/.  A module is its file's name, or what stands before the name's first "_".
 PURE = {"wire", "ext", "picker", "demand", "choker", "rate", "peers", "metainfo", "magnet", "layout",
-        "path", "url", "range", "stream", "profile"}
+        "path", "url", "range", "stream", "profile", "metadata"}
 IO = {"conn", "listen", "announce", "http", "webseed", "store", "verify", "resume", "beneath"}
 # I/O modules meet in torrent.c; these may know one below them all the same: libcurl on the loop, the
 # interface of the store, opening files safely.

@@ -181,7 +181,7 @@ def test_torrent_from_a_web_server(image, tmp_path, stack):
 
 def test_magnet_of_what_was_mounted_before(image, tmp_path):
     magnet = f"magnet:?xt=urn:btih:{image.torrent.v1}"
-    assert "not known here" in fails(magnet, tmp_path, store=tmp_path / "store", name="before")
+    assert "no tracker and no peer" in fails(magnet, tmp_path, store=tmp_path / "store", name="before")
     with Mount(image.torrent, tmp_path, store=tmp_path / "store"):
         pass
     with Mount(magnet, tmp_path, store=tmp_path / "store", name="after") as mount:

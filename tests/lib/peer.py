@@ -26,6 +26,8 @@ Asked = collections.namedtuple("Asked", "time piece begin length")
 # Bytes in the kernel between two peers count as sent: kept small, a cancel can still catch a block.
 SEND_BUFFER = 128 << 10
 
+UT_METADATA = 3  # the number under which we take such messages
+
 
 class Peer:
     """A seed (or a peer with the pieces `have`) that listens; connect() makes it call.
@@ -39,6 +41,9 @@ class Peer:
       choke_every     chokes after so many blocks, and unchokes at once (without fast: requests are forgotten)
       reject          reject(piece, begin) -> true: that request is refused
       hashes          "answer", "reject", "ignore", "lie", "short"
+      metadata        "answer" (BEP 9), "reject", "ignore", "lie", "short", "other size", "cut" (ends the connection);
+                      None: does not offer any
+      metadata_size   told instead of the right one
       cut_block       data bytes after which a block breaks off with the connection
       greeting        a function (connection) that sends what it likes after the handshakes, instead of bitfield,
                       extension handshake and unchoke
@@ -46,7 +51,7 @@ class Peer:
       flags           reserved bytes
       bitfield        payload sent instead of the right one
       silent          accepts, and never says a word
-    Facts: asked, cancelled, hash_asked (lists), sent (bytes), connections (count), closed (count), open_connections.
+    Facts: asked, cancelled, hash_asked, metadata_asked (lists), sent (bytes), connections (count), closed (count), open_connections.
     """
 
     def __init__(self, torrent, content, *, address="127.0.0.1", have=None, fast=True, reqq=None, **faults):
@@ -55,14 +60,14 @@ class Peer:
         self.address, self.fast, self.reqq = address, fast, reqq
         self.have = set(range(self.meta.n_pieces) if have is None else have)
         self.lie = self.stall_after = self.rate = self.choke_every = self.reject = self.cut_block = None
-        self.greeting = self.info_hash = self.flags = self.bitfield = None
+        self.greeting = self.info_hash = self.flags = self.bitfield = self.metadata = self.metadata_size = None
         self.latency, self.unchoke, self.hashes, self.silent = 0, True, "answer", False
         for fault, value in faults.items():
             if not hasattr(self, fault):
                 raise TypeError(f"no fault is called {fault}")
             setattr(self, fault, value)
         self.peer_id = new_peer_id()
-        self.asked, self.cancelled, self.hash_asked, self.errors = [], [], [], []
+        self.asked, self.cancelled, self.hash_asked, self.metadata_asked, self.errors = [], [], [], [], []
         self.sent = self.blocks_sent = self.connections = self.closed = 0
         self.open_connections = []
         self.lock = threading.Lock()
@@ -154,6 +159,7 @@ class Connection:
         self.waiting = collections.deque()  # (due, bytes or Asked), in order
         self.changed = threading.Condition()
         self.over = self.shaken = False
+        self.their_metadata = None  # their number for such messages
         self.choking = True
         self.they_want = False
         self.blocks = 0
@@ -210,6 +216,9 @@ class Connection:
         handshake = {"m": {}, "p": peer.port, "v": "scripted peer"}
         if peer.reqq:
             handshake["reqq"] = peer.reqq
+        if peer.metadata:
+            handshake["m"]["ut_metadata"] = UT_METADATA
+            handshake["metadata_size"] = peer.metadata_size or len(meta.info_bytes)
         self.wire.send_extended(0, handshake)
 
     def right_bitfield(self):
@@ -234,6 +243,10 @@ class Connection:
             self._take_cancel(Asked(time.monotonic(), *self._numbers(payload, 3)))
         elif kind == HASH_REQUEST:
             self._take_hash_request(payload)
+        elif kind == EXTENDED and payload[0] == 0:
+            self.their_metadata = bencode.decode(payload[1:]).get(b"m", {}).get(b"ut_metadata")
+        elif kind == EXTENDED and payload[0] == UT_METADATA:
+            self._take_metadata_request(bencode.decode(payload[1:]))
 
     @staticmethod
     def _numbers(payload, n):
@@ -283,6 +296,31 @@ class Connection:
         elif peer.hashes == "short":
             found = found[:1]
         self.queue(message(HASHES, payload + b"".join(found)))
+
+    def _take_metadata_request(self, asked):
+        peer, info = self.peer, self.peer.meta.info_bytes
+        assert asked[b"msg_type"] == 0, "nobody gave us metadata"
+        piece = asked[b"piece"]
+        with peer.lock:
+            peer.metadata_asked.append(piece)
+        if peer.metadata == "cut":
+            self.end()
+        if peer.metadata in ("ignore", "cut"):
+            return
+        if peer.metadata == "reject":
+            self.queue(message(EXTENDED, bytes([self.their_metadata]) + bencode.encode({"msg_type": 2, "piece": piece})))
+            return
+        size = peer.metadata_size or len(info)
+        data = bytearray(info.ljust(size, b"x")[:size][piece * BLOCK:(piece + 1) * BLOCK])
+        assert data, f"asked for piece {piece} of metadata of {size} bytes"
+        if peer.metadata == "lie":
+            data[len(data) // 2] ^= 0xff
+        elif peer.metadata == "short":
+            data = data[:-1]
+        elif peer.metadata == "other size":
+            size += 1
+        answer = {"msg_type": 1, "piece": piece, "total_size": size}
+        self.queue(message(EXTENDED, bytes([self.their_metadata]) + bencode.encode(answer) + bytes(data)))
 
     # -- answering ---------------------------------------------------------------------------
 
