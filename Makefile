@@ -105,8 +105,8 @@ fuzz:  ## libFuzzer (clang), FUZZ_SECONDS each (default 60)
 demo:  ## set up, build, make an image, a tracker and a seed, mount, read, show
 	$(Q)scripts/demo.sh
 
-bench: all  ## speed on loopback as ratios (slow; not part of check)
-	$(Q)P2PFS=$(abspath $(PROGRAM)) python3 tests/bench/bench.py
+bench: all drivers  ## speed on loopback as ratios (slow; not part of check); BENCH=--quick
+	$(Q)P2PFS=$(abspath $(PROGRAM)) /usr/bin/python3 -B tests/bench/bench.py $(BENCH)
 
 format:  ## clang-format in place
 	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')

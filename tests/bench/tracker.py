@@ -18,14 +18,14 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from lib.drivers import DRIVERS  # noqa: E402
 from lib.process import run  # noqa: E402
 from lib.trackers import Opentracker, P2pfsTracker  # noqa: E402
+from measure import cpu_seconds  # noqa: E402
 
 LOADS = [("UDP", "udp", {}), ("HTTP", "http", {}), ("HTTP, closing", "http", {"keep": 0}),
          ("UDP at 2,000/s", "udp", {"rate": 2000}), ("HTTP at 2,000/s", "http", {"rate": 2000, "window": 5000})]
 
 
-def cpu_seconds(pid):
-    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def available():
+    return (DRIVERS / "track_load").exists()
 
 
 def measure(tracker, protocol, hashes, options):
@@ -37,21 +37,27 @@ def measure(tracker, protocol, hashes, options):
     return got
 
 
-def main():
-    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+def compare(where, seconds, few=False):
+    """(title, what opentracker did, what p2pfs did) for each load, or for the first two."""
     source = random.Random(1)
     infohashes = [source.randbytes(20).hex() for _ in range(1000)]
+    hashes = pathlib.Path(where) / "hashes"
+    hashes.write_text("".join(f"{h}\n" for h in infohashes))
+    with Opentracker(where, infohashes) as other, P2pfsTracker(where) as own:
+        for title, protocol, options in LOADS[:2] if few else LOADS:
+            yield (title, *(measure(tracker, protocol, hashes, {"seconds": seconds, **options})
+                            for tracker in (other, own)))
+
+
+def main():
+    seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as where:
         os.chmod(where, 0o755)
-        hashes = pathlib.Path(where) / "hashes"
-        hashes.write_text("".join(f"{h}\n" for h in infohashes))
         print(f"{'':18}{'':12}{'answers/s':>12}{'per CPU s':>12}{'p50 ms':>9}{'p99 ms':>9}{'lost':>6}")
-        with Opentracker(where, infohashes) as other, P2pfsTracker(where) as own:
-            for title, protocol, options in LOADS:
-                for tracker in (other, own):
-                    got = measure(tracker, protocol, hashes, {"seconds": seconds, **options})
-                    print(f"{title:18}{tracker.name[:11]:12}{got['per_second']:12,.0f}{got['per_cpu_second']:12,.0f}"
-                          f"{got['p50_us'] / 1000:9.2f}{got['p99_us'] / 1000:9.2f}{got['lost'] + got['failures']:6}")
+        for title, *both in compare(where, seconds):
+            for name, got in zip(("opentracker", "p2pfs"), both):
+                print(f"{title:18}{name:12}{got['per_second']:12,.0f}{got['per_cpu_second']:12,.0f}"
+                      f"{got['p50_us'] / 1000:9.2f}{got['p99_us'] / 1000:9.2f}{got['lost'] + got['failures']:6}")
 
 
 if __name__ == "__main__":
