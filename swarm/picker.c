@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Pieces stay in work for their leaf hashes' sake while those in work have so many blocks in all: 16 MiB. */
+#define PICKER_IDLE_BLOCKS (256u << 10)
+
 int picker_init(struct picker *p, const struct layout *l, struct bits *have, uint64_t seed)
 {
 	*p = (struct picker) {.layout = l, .have = have, .seed = seed | 1};
@@ -38,7 +41,9 @@ static void piece_free(struct piece *w)
 {
 	for (uint32_t i = 0; i < w->n_blocks; i++)
 		free(w->blocks[i].data);
-	free(w->leaves);
+	for (uint32_t i = 0; w->runs && i < piece_runs(w); i++)
+		free(w->runs[i].hashes);
+	free(w->runs);
 	free(w);
 }
 
@@ -156,8 +161,9 @@ void picker_tidy(struct picker *p, struct piece *w)
 	bool idle = w->count[BLOCK_MISSING] + w->count[BLOCK_HAVE] == w->n_blocks;
 	/* Leaf hashes of a piece that is here in part are worth keeping: the next block of it can be
 	 * verified at once. */
-	bool partial = w->leaves && w->count[BLOCK_HAVE] < w->n_blocks;
-	if (!idle || partial || w->jobs || w->leaves_state == LEAVES_ASKED)
+	bool partial = w->runs_known && w->count[BLOCK_HAVE] < w->n_blocks &&
+		p->n_work <= PICKER_IDLE_BLOCKS / p->layout->blocks_per_piece;
+	if (!idle || partial || w->jobs || w->runs_asked)
 		return;
 	unlink_piece(p, w);
 	p->work[w->index] = NULL;

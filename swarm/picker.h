@@ -29,6 +29,7 @@
 #define SWARM_PICKER_H
 
 #include "base/bits.h"
+#include "base/hash.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,18 +46,27 @@ struct block {
 	uint8_t *data; /* owned, of GOT and GOOD */
 };
 
-enum piece_leaves { LEAVES_UNKNOWN, LEAVES_ASKED, LEAVES_KNOWN, LEAVES_NOWHERE };
+/* Leaf hashes (BEP 52) are asked for and kept in runs of so many: half a KiB, with the uncles that lead
+ * from there to the piece's root. */
+#define LEAF_RUN 16u
+
+enum leaf_state { LEAVES_UNKNOWN, LEAVES_ASKED, LEAVES_KNOWN, LEAVES_NOWHERE };
+
+struct leaf_run {
+	enum leaf_state state;
+	unsigned tries;  /* how many refused */
+	uint32_t from;   /* the source that was asked */
+	uint64_t at;     /* when it was, or when they were found nowhere */
+	uint8_t *hashes; /* owned, of KNOWN: the leaves, then the uncles */
+};
 
 struct piece {
 	uint32_t index, n_blocks;
 	uint32_t count[BLOCK_STATES];
 	uint32_t jobs;           /* workers that look at it: it is not freed meanwhile */
-	uint64_t leaves_at;      /* when leaves were asked for, or found nowhere */
-	enum piece_leaves leaves_state;
-	uint8_t *leaves;         /* owned: the hashes of BEP 52's layer 0, n_blocks of them, or NULL */
-	uint32_t leaves_from;    /* the source that was asked */
+	struct leaf_run *runs;   /* owned: one for each LEAF_RUN blocks, or NULL: none is known or asked for */
+	uint32_t runs_asked, runs_known;
 	uint32_t from;           /* where filling goes on: behind the last demand */
-	unsigned leaves_tries;   /* how many refused */
 	bool bad;                /* found wrong as a whole: its leaves are to tell who lied */
 	bool whole;              /* a read needs all of it: its blocks cannot be verified alone */
 	struct piece *prev, *next;
@@ -85,6 +95,16 @@ void picker_check(const struct picker *p);
 static inline struct piece *picker_piece(const struct picker *p, uint32_t index)
 {
 	return p->work[index];
+}
+/* The leaf hash of its block `i`; NULL when it is not known. */
+static inline const uint8_t *piece_leaf(const struct piece *w, uint32_t i)
+{
+	const struct leaf_run *r = w->runs ? &w->runs[i / LEAF_RUN] : NULL;
+	return r && r->hashes ? r->hashes + (size_t)SHA256_LEN * (i % LEAF_RUN) : NULL;
+}
+static inline uint32_t piece_runs(const struct piece *w)
+{
+	return (w->n_blocks + LEAF_RUN - 1) / LEAF_RUN;
 }
 /* Puts a piece into work (or finds it there). */
 struct piece *picker_open(struct picker *p, uint32_t index);

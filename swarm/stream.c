@@ -52,6 +52,7 @@ struct stream *streams_on_read(struct streams *s, uint32_t file, uint64_t offset
 			if (!one->continued)
 				s->locality += (1000 - s->locality) / MOVE_UP;
 			one->continued = true;
+			one->unread = false;
 			one->used = ++s->count;
 			return one;
 		}

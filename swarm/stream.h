@@ -34,6 +34,7 @@ struct stream {
 	uint64_t used;       /* when, by streams.count; 0: free */
 	uint32_t file;
 	bool backward, continued;
+	bool unread;         /* the caller's: no reader began it, it is a guess */
 };
 
 struct streams {

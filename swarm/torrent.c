@@ -189,9 +189,12 @@ void torrent_free(struct torrent *t)
 		event_free(t->tick_event);
 	if (t->fast_event)
 		event_free(t->fast_event);
+	if (t->push_event)
+		event_free(t->push_event);
 	if (t->picker.work)
 		picker_done(&t->picker);
 	verify_forget(t);
+	hashes_free(t);
 	bits_done(&t->have);
 	bits_done(&t->zero);
 	bits_done(&t->claimed);
@@ -205,6 +208,11 @@ void torrent_free(struct torrent *t)
 }
 
 /* -- running ---------------------------------------------------------------------------------- */
+
+static void on_push(evutil_socket_t fd, short what, void *arg)
+{
+	leaves_push(arg);
+}
 
 static void on_pump(evutil_socket_t fd, short what, void *arg)
 {
@@ -296,6 +304,7 @@ void torrent_start(struct torrent *t)
 	struct event_base *base = loop_base(t->parts->loop);
 	t->pump_event = event_new(base, -1, 0, on_pump, t);
 	t->fast_event = event_new(base, -1, 0, on_fast, t);
+	t->push_event = event_new(base, -1, 0, on_push, t);
 	t->tick_event = event_new(base, -1, EV_PERSIST, on_tick, t);
 	event_add(t->tick_event, &(struct timeval) {.tv_usec = TICK_MS % 1000 * 1000,
 						   .tv_sec = TICK_MS / 1000});
@@ -619,7 +628,7 @@ void torrent_on_message(struct conn *c, const struct wire_message *m)
 		leaves_on_reject(c, &m->hashes);
 		break;
 	case WIRE_HASH_REQUEST:
-		leaves_on_request(c, &m->hashes);
+		hashes_on_request(c, &m->hashes);
 		break;
 	default:
 		break;

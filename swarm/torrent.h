@@ -5,7 +5,8 @@
  *	torrent_ask.c     which block is asked of whom: demands, streams, filling, hedges
  *	torrent_read.c    reads that wait, and the answers
  *	torrent_verify.c  blocks that came: verified, written, recorded; the check of a store
- *	torrent_leaves.c  leaf hashes (BEP 52): asked for, taken, kept, given
+ *	torrent_leaves.c  leaf hashes (BEP 52): asked for, taken, kept
+ *	torrent_hashes.c  hashes that peers ask of us
  *	torrent_serve.c   what peers ask of us
  *	torrent_profile.c what is read first: recorded, and fetched first
  *	torrent_status.c  facts for the status
@@ -36,6 +37,7 @@ struct announcer;
 struct bad_piece;
 struct event;
 struct http;
+struct leaves;
 struct peers;
 struct resume;
 struct store;
@@ -147,7 +149,11 @@ struct torrent {
 	struct web_source *web;
 	struct bad_piece *bad;  /* owned list, see torrent_verify.c */
 
-	struct event *pump_event, *tick_event, *fast_event;
+	struct leaf_push { uint32_t piece, run, conn; } pushes[8]; /* leaf hashes to be asked for in a moment */
+	unsigned n_pushes;
+	struct leaves *leaves;  /* owned list, see torrent_hashes.c */
+
+	struct event *pump_event, *tick_event, *fast_event, *push_event;
 	unsigned jobs;            /* workers that will come back to this torrent */
 
 	/* Writing. */
@@ -251,16 +257,21 @@ bool verify_hole(const struct torrent *t, uint64_t offset, size_t len);
 /* torrent_leaves.c */
 /* Can blocks of this piece be verified alone, once its leaves are known? */
 bool leaves_usable(const struct torrent *t, uint32_t piece);
-/* Makes sure that the leaves are asked for, of `c` if it may have them. */
-void leaves_want(struct torrent *t, struct piece *w, struct conn *c, uint64_t now);
+/* Makes sure that the leaf of block `block` is asked for, of `c` if it may have it. */
+void leaves_want(struct torrent *t, struct piece *w, uint32_t block, struct conn *c, uint64_t now);
+/* A demanded block was asked of `c`: lets leaf hashes follow, should nothing else. */
+void leaves_push_later(struct torrent *t, const struct piece *w, uint32_t block, const struct conn *c);
+void leaves_push(struct torrent *t); /* push_event's */
 void leaves_on_hashes(struct conn *c, const struct wire_hashes *h);
 void leaves_on_reject(struct conn *c, const struct wire_hashes *h);
-void leaves_on_request(struct conn *c, const struct wire_hashes *h);
 void leaves_on_tick(struct torrent *t, uint64_t now); /* peers that do not answer */
 void leaves_on_closed(struct torrent *t, struct conn *c);
-void leaves_set(struct torrent *t, struct piece *w, const uint8_t *leaves);
 void leaves_save(void *arg, uint8_t **ret, size_t *ret_len);
 void leaves_load(struct torrent *t, const uint8_t *data, size_t len);
+
+/* torrent_hashes.c */
+void hashes_on_request(struct conn *c, const struct wire_hashes *h);
+void hashes_free(struct torrent *t); /* after the workers ended */
 
 /* torrent_serve.c */
 void serve(struct conn *c);

@@ -202,8 +202,8 @@ static bool demand_block(struct torrent *t, uint32_t piece, uint32_t block, uint
 		return true;
 	if (state == BLOCK_ASKED) {
 		struct piece *w = picker_piece(&t->picker, piece);
-		if (w->leaves_state == LEAVES_UNKNOWN && !w->whole)
-			leaves_want(t, w, NULL, now);
+		if (!w->whole)
+			leaves_want(t, w, block, NULL, now);
 		return true;
 	}
 	struct source s = best_source(t, piece, block, NULL, now);
@@ -217,7 +217,9 @@ static bool demand_block(struct torrent *t, uint32_t piece, uint32_t block, uint
 		ask_web(t, s.web, first, missing_run(t, first, end, WEBSEED_ASKS), true, now);
 	}
 	if (!w->whole)
-		leaves_want(t, w, s.conn, now);
+		leaves_want(t, w, block, s.conn, now);
+	if (s.conn)
+		leaves_push_later(t, w, block, s.conn);
 	return true;
 }
 
@@ -239,7 +241,7 @@ static bool demand_piece(struct torrent *t, const struct read *r, uint32_t piece
 	bool lacks = false;
 	for (uint32_t i = from; i < to && !lacks; i++)
 		lacks = picker_state(&t->picker, piece, i) < BLOCK_GOOD;
-	if (!w || !w->whole || w->leaves || !lacks)
+	if (!w || !w->whole || !lacks)
 		return all;
 	uint32_t n = w->n_blocks;
 	for (uint32_t i = 0; i < n; i++)
@@ -331,8 +333,9 @@ void ask_trim(struct torrent *t)
 	}
 }
 
-/* One block of a stream's window; false when no source has room for it now. */
-static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, uint64_t now)
+/* One block of a stream's window; false when no source has room for it now.  `filling`: no reader has
+ * shown that it wants it, so it makes room for those that wait as filling does. */
+static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, bool filling, uint64_t now)
 {
 	uint32_t bpp = t->layout.blocks_per_piece, piece = k / bpp, i = k % bpp;
 	if (!layout_block_len(&t->layout, piece, i) || is_reserved(t, piece) ||
@@ -341,12 +344,16 @@ static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, uint64_t now)
 	struct source best = best_source(t, piece, i, NULL, now);
 	if (best.web)
 		ask_web(t, best.web, k, missing_run(t, k, end, WEBSEED_ASKS), false, now);
-	if (!best.conn || best.conn->outstanding >= bulk_target(&best.conn->path))
+	if (!best.conn)
 		return best.web;
-	ask_conn(t, best.conn, piece, i, ASK_NEAR, now);
+	const struct path *path = &best.conn->path;
+	bool interactive = filling && ask_interactive(t, now);
+	if (best.conn->outstanding >= (interactive ? interactive_target(path) : bulk_target(path)))
+		return false;
+	ask_conn(t, best.conn, piece, i, filling ? ASK_FILL : ASK_NEAR, now);
 	struct piece *w = picker_piece(&t->picker, piece);
-	if (w->leaves_state == LEAVES_UNKNOWN && !w->whole)
-		leaves_want(t, w, best.conn, now);
+	if (!w->whole)
+		leaves_want(t, w, i, best.conn, now);
 	return true;
 }
 
@@ -368,7 +375,8 @@ static void pump_stream(struct torrent *t, struct stream *s, uint64_t now)
 	}
 	uint32_t first, n, done = 0;
 	layout_blocks(&t->layout, from, to - from, &first, &n);
-	while (done < n && ask_near(t, s->backward ? first + n - 1 - done : first + done, first + n, now))
+	while (done < n && ask_near(t, s->backward ? first + n - 1 - done : first + done, first + n,
+				   s->unread, now))
 		done++;
 	if (done == n)
 		s->ahead = s->backward ? from : to;
@@ -383,7 +391,7 @@ void ask_ends_first(struct torrent *t)
 		const struct metainfo_file *f = &t->meta->files[i];
 		uint64_t head = MIN(f->length, (uint64_t)HEAD_BYTES), tail = MIN(f->length, (uint64_t)TAIL_BYTES);
 		struct stream one = {.begin = f->offset, .end = f->offset, .window = head, .file = i,
-			.used = ++t->streams.count};
+			.used = ++t->streams.count, .unread = true};
 		t->streams.all[2 * i] = one;
 		one.begin = one.end = f->offset + f->length - tail;
 		one.window = tail;
@@ -396,7 +404,9 @@ static void pump_streams(struct torrent *t, uint64_t now)
 {
 	for (int i = 0; i < STREAMS; i++) {
 		struct stream *s = &t->streams.all[i];
-		if (s->window && t->picker.held < 2 * (uint64_t)FILL_MEMORY)
+		/* Where filling is off, nothing that nobody reads stands in a reader's way. */
+		bool waits = s->unread && !t->fill && ask_interactive(t, now);
+		if (s->window && !waits && t->picker.held < 2 * (uint64_t)FILL_MEMORY)
 			pump_stream(t, s, now);
 	}
 }
@@ -484,8 +494,8 @@ int ask_early(struct torrent *t, uint32_t number, uint32_t end, uint64_t now)
 	else
 		ask_web(t, s.web, number, missing_run(t, number, end, WEBSEED_ASKS), false, now);
 	struct piece *w = picker_piece(&t->picker, piece);
-	if (w && w->leaves_state == LEAVES_UNKNOWN && !w->whole)
-		leaves_want(t, w, s.conn, now);
+	if (w && !w->whole)
+		leaves_want(t, w, block, s.conn, now);
 	return 0;
 }
 

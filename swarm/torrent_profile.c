@@ -249,7 +249,7 @@ static void refresh(struct torrent *t)
 static bool needs_whole_piece(const struct torrent *t, uint32_t piece)
 {
 	const struct piece *w = picker_piece(&t->picker, piece);
-	return w && w->leaves ? false : (w && w->whole) || !leaves_usable(t, piece);
+	return (w && w->whole) || !leaves_usable(t, piece);
 }
 
 /* The first block in [k, end) that is not in the store, or end. */

@@ -189,9 +189,12 @@ static void on_bad_piece(struct torrent *t, struct piece *w, const struct verify
 	log_warn("%s: piece %u is wrong%s", t->meta->name, w->index,
 		from && !had ? "" : "; who sent it is found out with the next copy");
 	if (leaves_usable(t, w->index) && !(from && !had)) {
-		w->leaves_state = LEAVES_UNKNOWN;
-		leaves_want(t, w, NULL, clock_us());
-		w->bad = w->leaves_state == LEAVES_ASKED;
+		uint64_t now = clock_us();
+		for (uint32_t i = 0; i < w->n_blocks; i++) {
+			if (w->blocks[i].state == BLOCK_GOT)
+				leaves_want(t, w, i, NULL, now);
+		}
+		w->bad = w->runs_asked;
 		if (w->bad)
 			return; /* the blocks are looked at one by one when they come */
 	}
@@ -243,13 +246,8 @@ static void on_job_done(struct work *work)
 			w->blocks[j->blocks[k].i].busy = false;
 		good = good && j->blocks[k].good;
 	}
-	if (j->what == VERIFY_PIECE && good) {
+	if (j->what == VERIFY_PIECE && good)
 		convict(t, j);
-		if (j->ret_leaves && !w->leaves) {
-			w->leaves = steal_ptr(&j->ret_leaves);
-			w->leaves_state = LEAVES_KNOWN;
-		}
-	}
 	for (uint32_t k = 0; k < j->n; k++)
 		complete |= settle(t, w, j, &j->blocks[k]);
 	if (j->what == VERIFY_PIECE && !good)
@@ -292,6 +290,7 @@ static void add_block(struct torrent *t, struct verify_job *j, struct piece *w, 
 		.i = i,
 		.len = layout_block_len(&t->layout, w->index, i),
 		.data = b->data,
+		.leaf = piece_leaf(w, i),
 	};
 }
 
@@ -343,27 +342,23 @@ static bool read_wants_any(const struct torrent *t, const struct piece *w)
 
 void verify_on_got(struct torrent *t, struct piece *w)
 {
-	uint32_t fresh = 0;
-	for (uint32_t i = 0; i < w->n_blocks; i++)
-		fresh += w->blocks[i].state == BLOCK_GOT && !w->blocks[i].busy;
+	uint32_t fresh = 0, alone = 0;
+	for (uint32_t i = 0; i < w->n_blocks; i++) {
+		if (w->blocks[i].state != BLOCK_GOT || w->blocks[i].busy)
+			continue;
+		fresh++;
+		alone += piece_leaf(w, i) != NULL;
+	}
 	bool whole = w->count[BLOCK_GOT] + w->count[BLOCK_GOOD] + w->count[BLOCK_HAVE] == w->n_blocks;
 	/* By the piece: all of it is here, and none is with a worker already.  While leaf hashes are on
 	 * their way because the piece was found wrong, they decide. */
-	if (!fresh || (!w->leaves && (!whole || fresh < w->count[BLOCK_GOT] ||
-					       w->bad)))
+	if (!fresh || (!alone && (!whole || fresh < w->count[BLOCK_GOT] || w->bad)))
 		return;
-	struct verify_job *j;
-	if (w->leaves) {
-		j = new_job(t, w->index, VERIFY_BLOCKS, fresh, on_job_done);
-		j->leaves = w->leaves;
-	} else {
-		j = new_job(t, w->index, VERIFY_PIECE, w->n_blocks, on_job_done);
-		if (t->meta->has_v2)
-			j->ret_leaves = xmalloc((size_t)SHA256_LEN * w->n_blocks);
-	}
+	struct verify_job *j = alone ? new_job(t, w->index, VERIFY_BLOCKS, alone, on_job_done) :
+				       new_job(t, w->index, VERIFY_PIECE, w->n_blocks, on_job_done);
 	for (uint32_t i = 0; i < w->n_blocks; i++) {
 		bool take = w->blocks[i].state == BLOCK_GOT && !w->blocks[i].busy;
-		if (take || !w->leaves)
+		if (alone ? take && piece_leaf(w, i) : true)
 			add_block(t, j, w, i);
 	}
 	bool urgent = read_wants_any(t, w);
@@ -594,16 +589,16 @@ void verify_check_piece(struct torrent *t, uint32_t piece, bool urgent)
 	t->n_claimed--;
 	t->checking++;
 	struct piece *w = picker_piece(&t->picker, piece);
-	bool leaves = w && w->leaves;
 	uint32_t n = layout_piece_blocks(&t->layout, piece);
+	bool leaves = w && w->runs_known == piece_runs(w);
 	struct verify_job *j = new_job(t, piece, leaves ? VERIFY_BLOCKS : VERIFY_PIECE, n, on_check_done);
 	if (w)
 		w->jobs++;
-	j->leaves = leaves ? w->leaves : NULL;
 	for (uint32_t i = 0; i < n; i++)
 		j->blocks[j->n++] = (struct verify_block) {
 			.i = i,
 			.len = layout_block_len(&t->layout, piece, i),
+			.leaf = leaves ? piece_leaf(w, i) : NULL,
 		};
 	if (urgent)
 		work_post_urgent(t->parts->pool, &j->work);

@@ -30,6 +30,7 @@ enum verify_what { VERIFY_BLOCKS, VERIFY_PIECE, VERIFY_WRITE };
 struct verify_block {
 	uint32_t i, len;
 	const uint8_t *data; /* borrowed; NULL: in the store */
+	const uint8_t *leaf; /* VERIFY_BLOCKS: what it must hash to, borrowed */
 	bool good, written;
 };
 
@@ -41,8 +42,6 @@ struct verify_job {
 	uint32_t piece;
 	enum verify_what what;
 	bool write;
-	const uint8_t *leaves;   /* VERIFY_BLOCKS: the piece's leaf hashes, borrowed */
-	uint8_t *ret_leaves;     /* VERIFY_PIECE of v2: room for them, owned, or NULL */
 	int read_error, write_error;
 	uint32_t n;
 	struct verify_block blocks[];

@@ -46,21 +46,55 @@ def test_head_and_tail_come_before_anybody_reads(tmp_path, stack):
     wait_until(lambda: {(0, 0), (7, MiB - BLOCK)} <= seed.blocks_asked(), "first and last block")
 
 
-@pytest.mark.parametrize("version", ["v2", "hybrid"])
-def test_a_cold_read_fetches_its_block_and_no_more(tmp_path, stack, version):
-    image = random_image(tmp_path / "image", 32 * MiB)
-    torrent = make_torrent(tmp_path / "t", image, version=version, piece_size=MiB)
+@pytest.mark.parametrize("version,piece_size", [("v2", MiB), ("hybrid", MiB), ("hybrid", 128 * KiB), ("v2", 16 * MiB)])
+def test_a_cold_read_fetches_its_block_and_no_more(tmp_path, stack, version, piece_size):
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version=version, piece_size=piece_size)
     seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
     mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
     data = image.read_bytes()
     settled(seed)
     before = len(seed.asked)
     rng = random.Random(1)
-    offsets = [piece * MiB + rng.randrange(64) * BLOCK for piece in rng.sample(range(1, 31), 20)]
+    offsets = [n * MiB + rng.randrange(64) * BLOCK for n in rng.sample(range(1, 63), 20)]
     for offset in offsets:
         assert read(mount, offset, 4 * KiB) == data[offset:offset + 4 * KiB]
-    assert [(a.piece * MiB + a.begin) for a in seed.asked[before:]] == offsets
-    assert len(seed.hash_asked) >= 20
+    assert [(a.piece * piece_size + a.begin) for a in seed.asked[before:]] == offsets
+    # Alone by its leaf: each was asked for in a run of no more than 16 (BEP 52's `length`).
+    assert len(seed.hash_asked) >= 4 and {asked[4] for asked in seed.hash_asked} == {min(16, piece_size // BLOCK)}
+
+
+def test_leaf_hashes_follow_a_demand_that_nothing_follows(tmp_path, stack):
+    """They push the end of the block out of a peer that waits for a full segment (Nagle)."""
+    image = random_image(tmp_path / "image", 8 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=512 * KiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    settled(seed)
+    before = len(seed.hash_asked)
+    read(mount, 5 * MiB + 17 * BLOCK, 4 * KiB)  # piece 10, its second run
+    wait_until(lambda: len(seed.hash_asked) >= before + 4, "three more hash requests")
+    leaves = [asked[3] for asked in seed.hash_asked[before:]]
+    assert leaves == [10 * 32 + 16, 10 * 32, 11 * 32, 11 * 32 + 16]
+    assert len(seed.asked) == 13
+
+
+def test_a_restart_needs_no_leaf_hash_again(tmp_path, stack):
+    image = random_image(tmp_path / "image", 4 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    data = image.read_bytes()
+    with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
+        settled(seed)
+        assert read(mount, 2 * MiB, 4 * KiB) == data[2 * MiB:][:4 * KiB]
+        wait_until(lambda: {2 * 64 + 16 * k for k in range(4)} <= {asked[3] for asked in seed.hash_asked}, "its leaves")
+        read(mount, 2 * MiB + BLOCK, 4 * KiB)
+    seed.hashes = "ignore"
+    before = len(seed.hash_asked)
+    with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
+        offset = 2 * MiB + 40 * BLOCK
+        assert read(mount, offset, 4 * KiB) == data[offset:][:4 * KiB]
+        assert not [asked for asked in seed.hash_asked[before:] if asked[3] // 64 == 2]
 
 
 def test_leaf_hashes_are_asked_for_with_the_block(tmp_path, stack):
@@ -135,6 +169,7 @@ def test_a_late_block_is_asked_of_a_second_peer_and_the_loser_is_cancelled(tmp_p
     mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={one.peer}", f"peer={two.peer}", "fill=off"))
     data = image.read_bytes()
     wait_until(lambda: len(mount.status()["peers"]) == 2, "both peers")
+    wait_until(lambda: one.blocks_sent + two.blocks_sent >= 12, "the head and the tail")
     pieces = iter(random.Random(2).sample(range(1, 63), 62))
     for _ in range(10):  # so that both have been measured
         offset = next(pieces) * MiB
