@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* See metadata_layers.h.
  *
- * A range is MISSING -> ASKED -> GOT; a refusal or the end of its peer sends it back to MISSING.
- * Files with the same root have one tree.
+ * A range is MISSING -> ASKED -> GOT; a refusal or the end of its peer sends it back to MISSING. At
+ * the end no peer is idle: what one was asked for is asked of a second one.  Files with the same
+ * root have one tree.
  *
  * Thread: any (pure).
  */
@@ -37,7 +38,7 @@ struct tree {
 
 struct range {
 	uint32_t tree;
-	uint32_t asked; /* of whom; 0: nobody */
+	uint32_t asked[2]; /* of whom; 0: nobody */
 	bool got;
 };
 
@@ -56,7 +57,8 @@ struct layers {
 	uint8_t *hashes; /* owned: of all trees */
 	struct range *ranges; /* owned */
 	uint32_t n_ranges, n_got;
-	uint32_t first_missing; /* none is before it */
+	uint32_t first_missing; /* before it none is MISSING */
+	uint32_t first_open; /* before it all are GOT */
 	struct source *sources; /* owned */
 	uint32_t n_sources, cap_sources;
 };
@@ -165,10 +167,17 @@ void layers_add(struct layers *l, uint32_t peer)
 	l->sources[l->n_sources++] = (struct source) {.peer = peer};
 }
 
-static void put_back(struct layers *l, uint32_t i)
+static bool is_asked(const struct range *r, uint32_t peer)
 {
-	l->ranges[i].asked = 0;
-	l->first_missing = MIN(l->first_missing, i);
+	return r->asked[0] == peer || r->asked[1] == peer;
+}
+
+static void put_back(struct layers *l, uint32_t i, uint32_t peer)
+{
+	struct range *r = &l->ranges[i];
+	r->asked[r->asked[0] == peer ? 0 : 1] = 0;
+	if (!r->asked[0] && !r->asked[1])
+		l->first_missing = MIN(l->first_missing, i);
 }
 
 void layers_remove(struct layers *l, uint32_t peer)
@@ -181,9 +190,32 @@ void layers_remove(struct layers *l, uint32_t peer)
 	l->n_sources--;
 	memmove(s, s + 1, (l->n_sources - at) * sizeof(*s));
 	for (uint32_t i = 0; asked && i < l->n_ranges; i++) {
-		if (l->ranges[i].asked == peer)
-			put_back(l, i);
+		if (is_asked(&l->ranges[i], peer))
+			put_back(l, i, peer);
 	}
+}
+
+static uint32_t find_missing(struct layers *l)
+{
+	uint32_t i = l->first_missing;
+	while (i < l->n_ranges &&
+		(l->ranges[i].got || l->ranges[i].asked[0] || l->ranges[i].asked[1]))
+		i++;
+	l->first_missing = i;
+	return i;
+}
+
+/* One that another peer alone was asked for. */
+static uint32_t find_second(struct layers *l, uint32_t peer)
+{
+	while (l->first_open < l->n_ranges && l->ranges[l->first_open].got)
+		l->first_open++;
+	for (uint32_t i = l->first_open; i < l->n_ranges; i++) {
+		const struct range *r = &l->ranges[i];
+		if (!r->got && !is_asked(r, peer) && (!r->asked[0] || !r->asked[1]))
+			return i;
+	}
+	return l->n_ranges;
 }
 
 bool layers_next(struct layers *l, uint32_t peer, uint64_t now, struct wire_hashes *ret)
@@ -191,15 +223,15 @@ bool layers_next(struct layers *l, uint32_t peer, uint64_t now, struct wire_hash
 	struct source *s = source_of(l, peer);
 	if (!s || s->asked >= LAYERS_ASKS || now < s->refused_until)
 		return false;
-	uint32_t i = l->first_missing;
-	while (i < l->n_ranges && (l->ranges[i].got || l->ranges[i].asked))
-		i++;
-	l->first_missing = i;
+	uint32_t i = find_missing(l);
+	if (i == l->n_ranges)
+		i = find_second(l, peer);
 	if (i == l->n_ranges)
 		return false;
-	const struct tree *t = &l->trees[l->ranges[i].tree];
+	struct range *r = &l->ranges[i];
+	const struct tree *t = &l->trees[r->tree];
 	uint32_t length = range_length(t);
-	l->ranges[i].asked = peer;
+	r->asked[r->asked[0] ? 1 : 0] = peer;
 	if (!s->asked++)
 		s->since = now;
 	*ret = (struct wire_hashes) {
@@ -226,7 +258,7 @@ static uint32_t range_asked(const struct layers *l, uint32_t peer, const struct 
 		h->index % h->length || h->index / h->length >= ranges_of(t))
 		return l->n_ranges;
 	uint32_t i = t->first_range + h->index / h->length;
-	return l->ranges[i].asked == peer ? i : l->n_ranges;
+	return is_asked(&l->ranges[i], peer) ? i : l->n_ranges;
 }
 
 static bool proves(const struct layers *l, const struct tree *t, const struct wire_hashes *h)
@@ -249,12 +281,16 @@ int layers_take(struct layers *l, uint32_t peer, const struct wire_hashes *h, ui
 	struct tree *t = &l->trees[l->ranges[i].tree];
 	if (!proves(l, t, h))
 		return -EBADMSG;
-	s->asked--;
 	s->since = now;
 	s->refusals = 0;
 	memcpy(t->hashes + (size_t)SHA256_LEN * h->index, h->hashes,
 		(size_t)SHA256_LEN * MIN(h->length, t->n_pieces - h->index));
-	l->ranges[i].asked = 0;
+	for (unsigned k = 0; k < 2; k++) {
+		struct source *asked = source_of(l, l->ranges[i].asked[k]);
+		if (asked)
+			asked->asked--;
+		l->ranges[i].asked[k] = 0;
+	}
 	l->ranges[i].got = true;
 	l->n_got++;
 	return 0;
@@ -267,7 +303,7 @@ void layers_on_reject(struct layers *l, uint32_t peer, const struct wire_hashes 
 	if (!s || i == l->n_ranges)
 		return;
 	s->asked--;
-	put_back(l, i);
+	put_back(l, i, peer);
 	if (now < s->refused_until)
 		return; /* asked before the last one: the same round */
 	s->refused_until = now + (LAYERS_REFUSED_US << MIN(s->refusals, LAYERS_REFUSED_DOUBLINGS));

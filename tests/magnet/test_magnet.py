@@ -7,6 +7,7 @@ import urllib.parse
 
 import pytest
 
+from lib.magnets import link
 from lib.mounts import Mount, MountFailed
 from lib.peer import Peer
 from lib.process import P2PFS, Daemon, p2pfs, sanitized
@@ -14,13 +15,6 @@ from lib.seeds import P2pfsGet, P2pfsSeed, libtorrent_seed, transmission_seed
 from lib.torrents import KiB, MiB, assert_same, assert_same_tree, make_torrent, odd_files, random_image, sparse_image
 from lib.trackers import P2pfsTracker, PythonTracker
 from lib.wait import free_port, wait_until
-
-
-def link(torrent, *, peers=(), trackers=(), versions=("v1", "v2"), more=""):
-    topics = [f"xt=urn:btih:{torrent.v1}"] if torrent.v1 and "v1" in versions else []
-    topics += [f"xt=urn:btmh:1220{torrent.v2}"] if torrent.v2 and "v2" in versions else []
-    words = topics + [f"x.pe={peer}" for peer in peers] + [f"tr={urllib.parse.quote(t, '')}" for t in trackers]
-    return "magnet:?" + "&".join(words) + more
 
 
 @pytest.fixture

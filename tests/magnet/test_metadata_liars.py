@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""Peers that give wrong metadata for a magnet link, or none: the mount comes all the same, or says why not."""
+
+import hashlib
+
+import pytest
+
+from lib import bencode
+from lib.magnets import link
+from lib.mounts import Mount, MountFailed
+from lib.peer import Peer
+from lib.process import Daemon
+from lib.torrents import KiB, MiB, assert_same, make_torrent, random_image
+from lib.wait import wait_until
+
+# The info dictionary of this one has three pieces of metadata.
+PIECES = 2000
+
+
+@pytest.fixture
+def image(tmp_path):
+    return random_image(tmp_path / "image", PIECES * 16 * KiB - 99)
+
+
+def make(tmp_path, image, version="v1"):
+    return make_torrent(tmp_path / "t.torrent", image, version=version, piece_size=16 * KiB)
+
+
+def start(stack, tmp_path, torrent, peers, *options, **kw):
+    """A mount by a link that names these peers."""
+    uri = link(torrent, peers=[p.peer for p in peers])
+    return stack.enter_context(Mount(uri, tmp_path, "fill=off", "debug=peer", *options, **kw))
+
+
+def read_some(mount, image):
+    with open(mount.path, "rb") as got, open(image, "rb") as want:
+        assert got.read(64 * KiB) == want.read(64 * KiB)
+
+
+@pytest.mark.parametrize("fault", ["lie", "short", "other size", "reject", "cut"])
+def test_one_among_good_ones(tmp_path, stack, image, fault):
+    torrent = make(tmp_path, image)
+    bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata=fault))
+    good = [stack.enter_context(Peer(torrent, image, address=f"127.0.0.{i}", metadata="answer")) for i in (3, 4)]
+    mount = start(stack, tmp_path, torrent, [bad, *good])
+    read_some(mount, image)
+
+
+@pytest.mark.parametrize("fault,said", [
+    ("lie", "banned: metadata that does not hash to what the link says"),
+    ("short", "a piece of the metadata of the wrong length"),
+    ("other size", "another size of the metadata than it told before"),
+    ("reject", "it refuses its metadata"),
+    ("cut", "closed by the peer"),
+])
+def test_alone(tmp_path, stack, image, fault, said):
+    torrent = make(tmp_path, image)
+    bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata=fault))
+    mount = Mount(link(torrent, peers=[bad.peer]), tmp_path, "debug=peer", start=False)
+    process = stack.enter_context(Daemon(mount.argv, mount.log, name="mount"))
+    process.wait_output(said)
+    assert bad.metadata_asked
+    process.stop()
+    assert not mount.mounted()
+
+
+def test_many_liars_and_one_who_is_not(tmp_path, stack, image):
+    """They come first, and are more: each is found out and banned."""
+    torrent = make(tmp_path, image)
+    liars = [stack.enter_context(Peer(torrent, image, address=f"127.0.0.{i}", metadata="lie")) for i in range(2, 8)]
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.9", metadata="answer", latency=0.2))
+    mount = start(stack, tmp_path, torrent, [*liars, good])
+    read_some(mount, image)
+
+
+def test_a_size_that_most_do_not_tell(tmp_path, stack, image):
+    torrent = make(tmp_path, image)
+    liar = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="ignore", metadata_size=60 * MiB))
+    good = [stack.enter_context(Peer(torrent, image, address=f"127.0.0.{i}", metadata="answer", latency=0.3))
+            for i in (3, 4)]
+    mount = start(stack, tmp_path, torrent, [liar, *good])
+    read_some(mount, image)
+    assert "it was asked, and gave nothing" not in mount.process.output()
+
+
+@pytest.mark.parametrize("size", [64 * MiB + 1, (1 << 63) - 1])
+def test_a_size_beyond_all_limits(tmp_path, stack, image, size):
+    torrent = make(tmp_path, image)
+    bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", metadata_size=size))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer", latency=0.3))
+    mount = start(stack, tmp_path, torrent, [bad, good])
+    read_some(mount, image)
+    assert f"metadata larger than a .torrent may be: {size} bytes" in mount.process.output()
+    assert not bad.metadata_asked
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [None, 60 * MiB])
+def test_one_that_says_nothing(tmp_path, stack, image, size):
+    """And the good one comes later, alone: it is asked when the other's time is over."""
+    torrent = make(tmp_path, image)
+    bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="ignore", metadata_size=size))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer", latency=0.3))
+    mount = start(stack, tmp_path, torrent, [bad, good])
+    read_some(mount, image)
+
+
+def test_who_has_no_metadata(tmp_path, stack, image):
+    torrent = make(tmp_path, image)
+    without = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    with pytest.raises(MountFailed, match="none with the metadata: 127.0.0.2:[0-9]+: it has no metadata"):
+        start(stack, tmp_path, torrent, [without], "timeout=1")
+
+
+def test_who_is_another_torrents(tmp_path, stack, image):
+    torrent = make(tmp_path, image)
+    other = stack.enter_context(Peer(torrent, image, address="127.0.0.2", info_hash=bytes(20), metadata="answer"))
+    with pytest.raises(MountFailed, match="it answered for another info-hash"):
+        start(stack, tmp_path, torrent, [other], "timeout=1")
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+@pytest.mark.parametrize("fault", ["lie", "short", "reject", "ignore"])
+def test_piece_layers_of_one_who_does_not_give_them(tmp_path, stack, image, version, fault):
+    """Until another one calls."""
+    torrent = make(tmp_path, image, version)
+    bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", hashes=fault))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer"))
+    mount = Mount(link(torrent, peers=[bad.peer]), tmp_path, "fill=off", "debug=peer", start=False)
+    process = stack.enter_context(Daemon(mount.argv, mount.log, name="mount"))
+    said = {"lie": "banned: piece layers that do not lead to their root", "short": "fewer hashes than it says"}
+    if fault in said:
+        process.wait_output(said[fault])
+    else:
+        wait_until(lambda: bad.hash_asked, process.output)
+        assert "banned" not in process.output()
+    good.connect("127.0.0.1", mount.port)
+    wait_until(mount.mounted, process.output)
+    assert "gave nothing for" not in process.output()
+    process.stop()
+
+
+@pytest.mark.parametrize("version", ["v2", "hybrid"])
+def test_piece_layers_that_nobody_gives(tmp_path, stack, image, version):
+    torrent = make(tmp_path, image, version)
+    bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", hashes="reject"))
+    with pytest.raises(MountFailed, match="no metadata in 2 s: piece layers: 0 of 4 parts, from 1 peers"):
+        start(stack, tmp_path, torrent, [bad], "timeout=2")
+    assert len(bad.hash_asked) > 4, "it was not asked again"
+
+
+def test_a_torrent_that_is_none(tmp_path, stack, image):
+    """All is as the link says, but can be no torrent here."""
+    torrent = make(tmp_path, image)
+    whole = bencode.decode(torrent.path.read_bytes())
+    whole[b"info"][b"piece length"] = 1000
+    torrent.path.write_bytes(bencode.encode(whole))
+    torrent.v1 = hashlib.sha1(bencode.encode(whole[b"info"])).hexdigest()
+    peer = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer"))
+    with pytest.raises(MountFailed, match="piece length: 1000: not within"):
+        start(stack, tmp_path, torrent, [peer])
+
+
+@pytest.mark.parametrize("version", ["v1", "v2", "hybrid"])
+def test_what_a_scripted_peer_gives_is_right(tmp_path, stack, image, version):
+    """That what the other tests here show is not the scripted peer's own fault."""
+    torrent = make(tmp_path, image, version)
+    peer = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer"))
+    mount = start(stack, tmp_path, torrent, [peer])
+    assert_same(mount.path, image)
+    assert sorted(set(peer.metadata_asked)) == list(range(-(-len(peer.meta.info_bytes) // 16384)))
