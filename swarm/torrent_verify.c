@@ -23,6 +23,7 @@
 #include "swarm/resume.h"
 #include "swarm/store.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -285,6 +286,7 @@ static struct verify_job *new_job(struct torrent *t, uint32_t piece, enum verify
 static void add_block(struct torrent *t, struct verify_job *j, struct piece *w, uint32_t i)
 {
 	struct block *b = &w->blocks[i];
+	assert(!b->busy);
 	b->busy = b->data != NULL;
 	j->blocks[j->n++] = (struct verify_block) {
 		.i = i,
@@ -342,17 +344,18 @@ static bool read_wants_any(const struct torrent *t, const struct piece *w)
 
 void verify_on_got(struct torrent *t, struct piece *w)
 {
-	uint32_t fresh = 0, alone = 0;
+	uint32_t fresh = 0, alone = 0, busy = 0;
 	for (uint32_t i = 0; i < w->n_blocks; i++) {
+		busy += w->blocks[i].busy;
 		if (w->blocks[i].state != BLOCK_GOT || w->blocks[i].busy)
 			continue;
 		fresh++;
 		alone += piece_leaf(w, i) != NULL;
 	}
 	bool whole = w->count[BLOCK_GOT] + w->count[BLOCK_GOOD] + w->count[BLOCK_HAVE] == w->n_blocks;
-	/* By the piece: all of it is here, and none is with a worker already.  While leaf hashes are on
-	 * their way because the piece was found wrong, they decide. */
-	if (!fresh || (!alone && (!whole || fresh < w->count[BLOCK_GOT] || w->bad)))
+	/* By the piece: all of it is here, and no block is with a worker already, which would free it under
+	 * this one.  While leaf hashes are on their way because the piece was found wrong, they decide. */
+	if (!fresh || (!alone && (!whole || busy || w->bad)))
 		return;
 	struct verify_job *j = alone ? new_job(t, w->index, VERIFY_BLOCKS, alone, on_job_done) :
 				       new_job(t, w->index, VERIFY_PIECE, w->n_blocks, on_job_done);

@@ -185,3 +185,21 @@ def test_a_late_block_is_asked_of_a_second_peer_and_the_loser_is_cancelled(tmp_p
     lost = loser.cancelled[0]
     assert (lost.piece, lost.begin) in winner.blocks_asked()
     assert mount.status()["reads"]["hedged"] > 0
+
+
+def test_blocks_alone_and_pieces_whole_get_along(tmp_path, stack):
+    """Readers that have leaf hashes of some blocks asked for, while filling completes the pieces without the others'.
+
+    Freed memory is overwritten (mallopt(3)), so that a worker that looks at a block too long stores wrong bytes.
+    """
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", env={"MALLOC_PERTURB_": "165"}))
+    data = image.read_bytes()
+    rng = random.Random(3)
+    while mount.status()["state"] != "complete":
+        for _ in range(50):
+            offset = rng.randrange(len(data) // BLOCK) * BLOCK
+            assert read(mount, offset, 2 * BLOCK) == data[offset:offset + 2 * BLOCK]
+    assert mount.path.read_bytes() == data
