@@ -54,13 +54,20 @@ static void free_strings(char **list)
 	free(list);
 }
 
+static void forget_files(struct metainfo *m)
+{
+	for (uint32_t i = 0; i < m->n_files; i++)
+		free(m->files[i].path);
+	free(m->files);
+	m->files = NULL;
+	m->n_files = 0;
+}
+
 void metainfo_free(struct metainfo *m)
 {
 	if (!m)
 		return;
-	for (uint32_t i = 0; i < m->n_files; i++)
-		free(m->files[i].path);
-	free(m->files);
+	forget_files(m);
 	for (size_t i = 0; m->tiers && m->tiers[i]; i++)
 		free_strings(m->tiers[i]);
 	free(m->tiers);
@@ -346,6 +353,17 @@ static void take_short_layers(struct metainfo *m)
 	}
 }
 
+/* A hybrid that came from peers that know v1 alone has no layers. */
+static bool is_v1_of_hybrid(const struct metainfo *m, struct ben root)
+{
+	bool needed = false;
+
+	for (uint32_t i = 0; i < m->n_files; i++)
+		needed |= m->files[i].n_pieces > 1;
+	return m->has_v1 && m->has_v2 && needed &&
+	       ben_type(ben_get(root, "piece layers")) == BEN_NONE;
+}
+
 static int take_all(struct metainfo *m, struct ben root, bool info_alone, char **ret_why)
 {
 	struct ben info = ben_get_type(root, "info", BEN_DICT);
@@ -361,6 +379,11 @@ static int take_all(struct metainfo *m, struct ben root, bool info_alone, char *
 		r = take_piece_length(m, info, ret_why);
 	if (!r)
 		r = take_files(m, info, ret_why);
+	if (!r && !info_alone && is_v1_of_hybrid(m, root)) {
+		forget_files(m);
+		m->has_v2 = false;
+		r = take_files(m, info, ret_why);
+	}
 	if (!r && m->has_v2 && info_alone)
 		take_short_layers(m);
 	else if (!r && m->has_v2)
@@ -378,7 +401,8 @@ static int take_all(struct metainfo *m, struct ben root, bool info_alone, char *
 }
 
 /* Takes `raw`. */
-static int parse_taking(uint8_t *raw, size_t len, bool info_alone, struct metainfo **ret, char **ret_why)
+static int parse_taking(
+	uint8_t *raw, size_t len, bool info_alone, struct metainfo **ret, char **ret_why)
 {
 	struct metainfo *m = xcalloc(1, sizeof(*m));
 	struct ben_doc *doc;
@@ -428,7 +452,8 @@ int metainfo_parse_info(const void *info, size_t len, struct metainfo **ret, cha
 	if (!raw)
 		return metainfo_bad(ret_why, "%zu bytes: out of memory, or too large", len);
 	memcpy(raw, head, head_len);
-	memcpy(raw + head_len, info, len);
+	if (len)
+		memcpy(raw + head_len, info, len);
 	raw[whole - 1] = 'e';
 	int r = parse_taking(raw, whole, true, &m, ret_why);
 	if (r < 0)

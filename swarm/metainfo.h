@@ -7,7 +7,9 @@
  * so, with padding files in the gaps, which are left out of `files` (as are those of a v1 torrent):
  * padding is space that belongs to no file and reads as zeros.
  *
- * A hybrid whose v1 and v2 halves tell different files is refused.
+ * A hybrid whose v1 and v2 halves tell different files is refused.  One that lacks its piece layers
+ * altogether is taken for the v1 torrent that it is, too (BEP 52, "Upgrade Path"): who knows v1 alone
+ * cannot give them.
  *
  * Thread: any (immutable once made).
  */

@@ -96,8 +96,11 @@ static int load_url(
 
 static bool is_of_magnet(const struct metainfo *m, const struct magnet *link)
 {
+	/* A hybrid that is used as v1 alone is the link's all the same. */
+	uint8_t hash_v2[SHA256_LEN];
+	sha256(m->info, m->info_len, hash_v2);
 	return (!link->has_v1 || (m->has_v1 && !memcmp(m->hash_v1, link->hash_v1, SHA1_LEN))) &&
-	       (!link->has_v2 || (m->has_v2 && !memcmp(m->hash_v2, link->hash_v2, SHA256_LEN)));
+	       (!link->has_v2 || !memcmp(hash_v2, link->hash_v2, SHA256_LEN));
 }
 
 /* The torrent of an entry of the store, where it is the link's. */
@@ -105,8 +108,12 @@ static struct metainfo *load_entry(const char *store, const char *entry, const s
 {
 	CLEANUP_FREE char *path = xasprintf("%s/%s/metainfo.torrent", store, entry), *why = NULL;
 	struct metainfo *m;
-	if (metainfo_load(path, &m, &why) < 0)
+	int r = metainfo_load(path, &m, &why);
+	if (r < 0) {
+		if (r != -ENOENT)
+			log_warn("%s: not used for the link: %s", path, why);
 		return NULL;
+	}
 	if (is_of_magnet(m, link))
 		return m;
 	metainfo_free(m);

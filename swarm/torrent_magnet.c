@@ -35,6 +35,8 @@
 #include <sys/signalfd.h>
 
 #define FETCH_TICK_MS 200
+/* A hybrid works by v1 alone, if more slowly: no longer is waited for who knows v2. */
+#define LAYERS_PATIENCE_US (20 * US_PER_S)
 /* Who waits is told what for: first after so long, then as often at most. */
 #define TELL_FIRST_US (3 * US_PER_S)
 #define TELL_AGAIN_US (10 * US_PER_S)
@@ -63,6 +65,7 @@ struct magnet_fetch {
 
 	struct event *tick, *signal_event;
 	uint64_t since, deadline, told_at; /* us; deadline 0: none */
+	uint64_t layers_at; /* us: when LAYERS began, or a layer came */
 	char told[300];
 	bool done;
 	int error;
@@ -140,11 +143,12 @@ static void tell(struct magnet_fetch *f, uint64_t now)
 /* -- the .torrent -------------------------------------------------------------------------------
  */
 
-static void build(struct magnet_fetch *f)
+static void build(struct magnet_fetch *f, bool with_layers)
 {
 	CLEANUP(buf_done) struct buf layers = {0}, whole = {0};
 	char *why = NULL;
-	layers_write(f->layers, &layers);
+	if (with_layers)
+		layers_write(f->layers, &layers);
 	metadata_write(&whole, f->link, f->bare->info, f->bare->info_len, &layers);
 	int r = metainfo_parse(buf_bytes(&whole), whole.len, &f->result, &why);
 	finish(f, r, why);
@@ -165,6 +169,7 @@ static void on_info(struct magnet_fetch *f, const uint8_t *info, size_t len)
 		finish(f, -EINVAL, xstrdup("it names a version that its torrent does not have"));
 		return;
 	}
+	f->layers_at = clock_us();
 	f->layers = layers_new(f->bare);
 	if (!f->layers) {
 		finish(f, -E2BIG,
@@ -173,7 +178,7 @@ static void on_info(struct magnet_fetch *f, const uint8_t *info, size_t len)
 		return;
 	}
 	if (layers_whole(f->layers)) {
-		build(f);
+		build(f, true);
 		return;
 	}
 	if (!f->v2) {
@@ -373,10 +378,13 @@ static void on_metadata(struct magnet_fetch *f, struct conn *c, const struct wir
 
 static void on_hashes(struct magnet_fetch *f, struct conn *c, const struct wire_hashes *h)
 {
-	if (layers_take(f->layers, c->number, h, clock_us()) < 0)
+	int r = layers_take(f->layers, c->number, h, clock_us());
+	if (!r)
+		f->layers_at = clock_us();
+	else
 		ban(f, c, "piece layers that do not lead to their root");
 	if (layers_whole(f->layers))
-		build(f);
+		build(f, true);
 	else
 		pump(f);
 }
@@ -497,6 +505,24 @@ static void drop_overdue(struct magnet_fetch *f, uint64_t now)
 	}
 }
 
+/* Nobody gives the layers, and the torrent can do without.  At the deadline it has to, but where
+ * somebody may give them yet: what is mounted as v1 once stays so. */
+static void give_up_layers(struct magnet_fetch *f, uint64_t now)
+{
+	uint32_t got, all, from;
+	if (!f->layers || !f->bare->has_v1)
+		return;
+	layers_progress(f->layers, &got, &all, &from);
+	bool late = f->deadline && now >= f->deadline && !from;
+	if (!late && now < f->layers_at + LAYERS_PATIENCE_US)
+		return;
+	log_warn("%s: no peer gives the piece layers of this hybrid torrent: it is used as one of "
+		 "v1, "
+		 "where a read costs a whole piece",
+		log_quote(f->bare->name, strlen(f->bare->name)));
+	build(f, false);
+}
+
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct magnet_fetch *f = arg;
@@ -513,8 +539,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	}
 	connect_more(f, now);
 	pump(f);
+	give_up_layers(f, now);
 	tell(f, now);
-	if (f->deadline && now >= f->deadline) {
+	if (f->deadline && now >= f->deadline && !f->done) {
 		char state[sizeof(f->told)];
 		describe(f, state, sizeof(state));
 		finish(f, -ETIMEDOUT,

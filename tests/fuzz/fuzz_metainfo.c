@@ -98,11 +98,32 @@ static void check_magnet(const struct metainfo *m)
 	must(back.name && !strcmp(back.name, m->name));
 }
 
+/* As a peer gives it: what makes a torrent is good without what stands around it. */
+static void check_info_alone(const struct metainfo *m)
+{
+	struct metainfo *bare = NULL;
+	char *why = NULL;
+
+	must(metainfo_parse_info(m->info, m->info_len, &bare, &why) == 0);
+	must(bare->n_files == m->n_files && bare->size == m->size && bare->info_len == m->info_len);
+	must(bare->has_v1 == m->has_v1 && (bare->has_v2 || !m->has_v2));
+	must(!m->has_v2 || !memcmp(bare->hash_v2, m->hash_v2, SHA256_LEN));
+	metainfo_free(bare);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct metainfo *m = NULL;
 	char *why = NULL;
 
+	if (metainfo_parse_info(data, size, &m, &why) == 0)
+		must(m->info_len == size);
+	else
+		must(!m && why && *why);
+	metainfo_free(m);
+	free(why);
+	m = NULL;
+	why = NULL;
 	if (metainfo_parse(data, size, &m, &why) < 0) {
 		must(!m && why && *why);
 		free(why);
@@ -116,6 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_files(m);
 	check_layout(m);
 	check_magnet(m);
+	check_info_alone(m);
 	metainfo_free(m);
 	return 0;
 }

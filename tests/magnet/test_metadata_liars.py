@@ -12,6 +12,7 @@ from lib.peer import Peer
 from lib.process import Daemon
 from lib.torrents import KiB, MiB, assert_same, make_torrent, random_image
 from lib.wait import wait_until
+from lib.wire import reserved
 
 # The info dictionary of this one has three pieces of metadata.
 PIECES = 2000
@@ -147,6 +148,26 @@ def test_piece_layers_that_nobody_gives(tmp_path, stack, image, version):
     with pytest.raises(MountFailed, match="no metadata in 2 s: piece layers: 0 of 4 parts, from 1 peers"):
         start(stack, tmp_path, torrent, [bad], "timeout=2")
     assert len(bad.hash_asked) > 4, "it was not asked again"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("timeout", [0, 4])
+@pytest.mark.parametrize("versions", [["v1"], ["v1", "v2"]])
+def test_hybrid_of_peers_that_know_v1_alone(tmp_path, stack, image, versions, timeout):
+    """Is used as a v1 torrent, now and the next time; a .torrent that tells more may come later."""
+    torrent = make(tmp_path, image, "hybrid")
+    old = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", info_hash=bytes.fromhex(torrent.v1),
+                                   flags=reserved(fast=True)))
+    uri = link(torrent, peers=[old.peer], versions=versions)
+    store = tmp_path / "store"
+    with Mount(uri, tmp_path, "fill=off", f"timeout={timeout}", store=store) as mount:
+        assert "it is used as one of v1" in mount.process.output()
+        read_some(mount, image)
+    assert not old.hash_asked
+    for what, name in ((uri, "again"), (torrent, "torrent")):
+        with Mount(what, tmp_path, f"peer={old.peer}", "fill=off", store=store, name=name) as mount:
+            read_some(mount, image)
+            assert mount.status()["had"] >= 64 * KiB
 
 
 def test_a_torrent_that_is_none(tmp_path, stack, image):

@@ -194,16 +194,19 @@ static void test_v2_one_file_of_another_name_is_in_a_folder(void **state)
 	metainfo_free(m);
 }
 
+#define HYBRID_INFO                                        \
+	"d9:file treed"                                    \
+	"1:ad0:d6:lengthi20000e$Ree1:bd0:d6:lengthi7e$ree" \
+	"1:cd0:d6:lengthi0eeee"                            \
+	"5:filesld6:lengthi20000e4:pathl1:aee"             \
+	"d4:attr1:p6:lengthi12768e4:pathl4:.pad5:12768ee"  \
+	"d6:lengthi7e4:pathl1:bee"                         \
+	"d4:attr1:p6:lengthi16377e4:pathl4:.pad5:16377ee"  \
+	"d6:lengthi0e4:pathl1:ceee" META "$3e"
+
 static void test_hybrid(void **state)
 {
-	struct metainfo *m = parse(TEXT("d4:infod9:file treed"
-					"1:ad0:d6:lengthi20000e$Ree1:bd0:d6:lengthi7e$ree"
-					"1:cd0:d6:lengthi0eeee"
-					"5:filesld6:lengthi20000e4:pathl1:aee"
-					"d4:attr1:p6:lengthi12768e4:pathl4:.pad5:12768ee"
-					"d6:lengthi7e4:pathl1:bee"
-					"d4:attr1:p6:lengthi16377e4:pathl4:.pad5:16377ee"
-					"d6:lengthi0e4:pathl1:ceee" META "$3e$Le"));
+	struct metainfo *m = parse(TEXT("d4:info" HYBRID_INFO "$Le"));
 
 	assert_true(m->has_v1 && m->has_v2 && !m->single);
 	assert_int_equal(m->n_files, 3);
@@ -214,6 +217,102 @@ static void test_hybrid(void **state)
 	assert_ptr_equal(metainfo_wire_hash(m), m->hash_v1);
 	metainfo_free(m);
 }
+
+/* As one is made for a magnet link from peers that know v1 alone. */
+static void test_hybrid_without_layers_is_v1(void **state)
+{
+	struct metainfo *m = parse(TEXT("d4:info" HYBRID_INFO "$Le"));
+	struct metainfo *old = parse(TEXT("d4:info" HYBRID_INFO "e"));
+
+	assert_true(old->has_v1 && !old->has_v2);
+	assert_memory_equal(old->hash_v1, m->hash_v1, SHA1_LEN);
+	assert_int_equal(old->n_files, 3);
+	for (uint32_t i = 0; i < 3; i++)
+		assert_file(old, i, m->files[i].path, m->files[i].offset, m->files[i].length);
+	assert_int_equal(old->n_pieces, 3);
+	assert_non_null(old->pieces);
+	metainfo_free(old);
+	metainfo_free(m);
+}
+
+/* Layers that are there and wrong are another matter. */
+static void test_hybrid_with_bad_layers_is_refused(void **state)
+{
+	struct buf b = torrent_text(TEXT("d4:info" HYBRID_INFO "12:piece layersdee"));
+
+	refused(&b, "piece layers: none for \"a\"");
+}
+
+static void test_hybrid_that_needs_no_layers(void **state)
+{
+	struct metainfo *m =
+		parse(TEXT("d4:infod9:file treed1:nd0:d6:lengthi7e$reee6:lengthi7e" META "$1ee"));
+
+	assert_true(m->has_v1 && m->has_v2);
+	assert_non_null(m->files[0].layer);
+	metainfo_free(m);
+}
+
+/* -- the info dictionary alone ----------------------------------------------------------------- */
+
+static struct metainfo *parse_info(const char *text, size_t len)
+{
+	struct buf b = torrent_text(text, len);
+	struct metainfo *m = NULL;
+	char *why = NULL;
+
+	last_why[0] = '\0';
+	if (metainfo_parse_info(buf_bytes(&b), b.len, &m, &why) < 0)
+		snprintf(last_why, sizeof(last_why), "%s", why);
+	free(why);
+	buf_done(&b);
+	return m;
+}
+
+static void test_info_alone(void **state)
+{
+	struct metainfo *m = parse(TEXT("d4:info" HYBRID_INFO "$Le"));
+	struct metainfo *bare = parse_info(TEXT(HYBRID_INFO));
+
+	assert_non_null(bare);
+	assert_true(bare->has_v1 && bare->has_v2);
+	assert_memory_equal(bare->hash_v1, m->hash_v1, SHA1_LEN);
+	assert_memory_equal(bare->hash_v2, m->hash_v2, SHA256_LEN);
+	assert_int_equal(bare->info_len, m->info_len);
+	assert_memory_equal(bare->info, m->info, m->info_len);
+	assert_null(bare->files[0].layer); /* of two pieces */
+	assert_ptr_equal(bare->files[1].layer, bare->files[1].root);
+	assert_null(bare->tiers[0]);
+	metainfo_free(bare);
+	metainfo_free(m);
+}
+
+static void test_info_alone_that_is_more_or_less(void **state)
+{
+	static const char behind[] = HYBRID_INFO "8:announce9:http://a/", cut[] = HYBRID_INFO;
+
+	assert_null(parse_info(behind, sizeof(behind) - 1));
+	assert_non_null(strstr(last_why, "behind it"));
+	assert_null(parse_info(cut, sizeof(cut) - 2));
+	assert_null(parse_info("", 0));
+	assert_null(parse_info(TEXT("i5e")));
+	assert_non_null(strstr(last_why, "info: missing"));
+	assert_null(parse_info(TEXT("d4:name1:n12:piece lengthi3e$1e")));
+	assert_non_null(strstr(last_why, "piece length: 3"));
+}
+
+static void test_info_alone_above_the_limit(void **state)
+{
+	char *why = NULL;
+	struct metainfo *m = NULL;
+
+	assert_int_equal(metainfo_parse_info("d", TORRENT_MAX_BYTES + 1, &m, &why), -EINVAL);
+	assert_null(m);
+	free(why);
+}
+
+/* -- more of what is read ------------------------------------------------------------------------
+ */
 
 static void test_equal_files_share_a_layer(void **state)
 {
@@ -592,6 +691,12 @@ int main(void)
 		cmocka_unit_test(test_v2_hash_is_of_the_info_alone),
 		cmocka_unit_test(test_v2_one_file_of_another_name_is_in_a_folder),
 		cmocka_unit_test(test_hybrid),
+		cmocka_unit_test(test_hybrid_without_layers_is_v1),
+		cmocka_unit_test(test_hybrid_with_bad_layers_is_refused),
+		cmocka_unit_test(test_hybrid_that_needs_no_layers),
+		cmocka_unit_test(test_info_alone),
+		cmocka_unit_test(test_info_alone_that_is_more_or_less),
+		cmocka_unit_test(test_info_alone_above_the_limit),
 		cmocka_unit_test(test_equal_files_share_a_layer),
 		cmocka_unit_test(test_symlink_attribute_is_ignored),
 		cmocka_unit_test(test_utf8_names_are_preferred),
