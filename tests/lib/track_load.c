@@ -401,7 +401,7 @@ static void load_hashes(struct load *l, const char *path)
 	if (!path) {
 		l->hashes = xcalloc(MAX(l->torrents, (uint64_t)1), 20);
 		for (uint64_t i = 0; i < l->torrents * 20; i++)
-			l->hashes[0][i] = (uint8_t)(next_random(l) >> 32);
+			l->hashes[i / 20][i % 20] = (uint8_t)(next_random(l) >> 32);
 		return;
 	}
 	FILE *f = fopen(path, "r");

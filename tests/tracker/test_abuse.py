@@ -13,6 +13,7 @@ import struct
 import pytest
 
 from lib.announcer import HASH, HttpAnnouncer, UdpAnnouncer, track_load
+from lib.process import sanitized
 from lib.trackers import P2pfsTracker
 from lib.wait import PATIENCE, wait_until
 
@@ -107,7 +108,8 @@ def test_a_reply_that_nobody_takes(tmp_path, stack):
                 s.sendall(b"GET /stats HTTP/1.1\r\n\r\n" * 1000)
         before = resident(tracker)
         wait_until(lambda: stats(tracker)["http"]["timed_out"] == 1, "it to be given up", 30)
-        assert resident(tracker) < before + (8 << 20)
+        # Those who look for faults keep what was freed, for a while.
+        assert sanitized() or resident(tracker) < before + (8 << 20)
     assert HttpAnnouncer(tracker.url).announce(1).failure is None
 
 

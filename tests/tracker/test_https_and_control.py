@@ -2,7 +2,6 @@
 """HTTPS on the same port, the operator's pages, `p2pfs tracker status`."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -165,18 +164,3 @@ def test_the_log_is_reopened(tmp_path, stack):
     log.rename(tmp_path / "old")
     tracker.signal(signal.SIGHUP)
     wait_until(log.exists, "the new log")
-
-
-def test_systemd_is_told(tmp_path, stack):
-    path = str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
-        s.bind(path)
-        s.settimeout(PATIENCE)
-        os.environ["NOTIFY_SOCKET"] = path
-        try:
-            tracker = stack.enter_context(P2pfsTracker(tmp_path))
-        finally:
-            del os.environ["NOTIFY_SOCKET"]
-        assert s.recv(100) == b"READY=1"
-        tracker.stop()
-        assert s.recv(100) == b"STOPPING=1"
