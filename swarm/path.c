@@ -42,6 +42,29 @@ static void rtt_sample(struct path *p, uint64_t rtt, uint64_t now)
 	p->srtt = (7 * p->srtt + rtt) / 8;
 }
 
+/* What a request may take longer than the least before others are in its way. */
+static uint64_t slack(const struct path *p)
+{
+	return p->rtt_min / 4 + 2 * US_PER_MS;
+}
+
+static uint64_t calm_most(const struct path *p)
+{
+	return path_holds(p) * 5 / 4 + path_rate(p) * 2 / 1000 + PATH_CALM_MIN / 2;
+}
+
+static void calm_sample(struct path *p, uint64_t rtt, uint64_t now)
+{
+	if (rtt < p->round_rtt || !p->round_rtt)
+		p->round_rtt = rtt;
+	if (now - p->round_at < p->rtt_min)
+		return;
+	uint64_t calm = p->round_rtt > p->rtt_min + slack(p) ? p->calm * 3 / 4 : p->calm * 9 / 8;
+	p->calm = MAX(MIN(calm, calm_most(p)), PATH_CALM_MIN);
+	p->round_at = now;
+	p->round_rtt = 0;
+}
+
 void path_on_delivered(struct path *p, const struct path_mark *m, uint64_t bytes, uint64_t now)
 {
 	p->delivered += bytes;
@@ -62,6 +85,7 @@ void path_on_delivered(struct path *p, const struct path_mark *m, uint64_t bytes
 		p->rate_now = rate;
 	if (!m->limited)
 		p->window_full = true;
+	calm_sample(p, now - m->sent_at, now);
 }
 
 uint64_t path_rate(const struct path *p)
@@ -78,6 +102,11 @@ uint64_t path_rtt(const struct path *p)
 uint64_t path_holds(const struct path *p)
 {
 	return path_rate(p) * path_rtt(p) / US_PER_S;
+}
+
+uint64_t path_calm(const struct path *p)
+{
+	return MAX(MIN(p->calm, calm_most(p)), PATH_CALM_MIN);
 }
 
 uint64_t path_expects(const struct path *p, uint64_t outstanding)

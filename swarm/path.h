@@ -7,6 +7,11 @@
  * without anything waiting in a queue.  A sample that was taken while less was asked for than the
  * path holds tells nothing about the path's limit: it can raise the rate, never lower it.
  *
+ * That is how much fits; with other traffic on the path, or a peer that is busy, less does.  So what is
+ * asked for beside a reader keeps to a window of its own, `calm`, which follows the delay as TCP Vegas does
+ * (Brakmo and Peterson, 1995): a round trip in which no answer came nearly as soon as the path allows
+ * makes it smaller by a quarter, another one larger by an eighth.
+ *
  * Thread: loop.
  */
 #ifndef SWARM_PATH_H
@@ -30,6 +35,8 @@ struct path {
 	uint64_t rate_now, rate_last; /* largest samples of this and the last window, bytes/s */
 	uint64_t window_at;
 	bool window_full;             /* this window has had a sample that was not limited */
+	uint64_t calm;                /* bytes */
+	uint64_t round_at, round_rtt; /* this round trip's begin; the least that a request in it took */
 };
 
 /* The kernel's round trip of the connection (TCP_INFO), before any request was answered. */
@@ -43,6 +50,8 @@ uint64_t path_rate(const struct path *p); /* bytes/s; PATH_RATE_GUESS before the
 uint64_t path_rtt(const struct path *p);  /* us; the least */
 /* Bytes that the path holds: rate x round trip. */
 uint64_t path_holds(const struct path *p);
+/* Bytes that may be under way without a reader's request waiting long behind them. */
+uint64_t path_calm(const struct path *p);
 /* When an answer to a request sent now, behind `outstanding` bytes, is expected (us from now). */
 uint64_t path_expects(const struct path *p, uint64_t outstanding);
 /* How late an answer must be to be later than nearly all (about the 95th percentile), us. */
@@ -50,5 +59,6 @@ uint64_t path_patience(const struct path *p, uint64_t outstanding);
 
 #define PATH_RATE_GUESS 1000000ull
 #define PATH_RTT_GUESS 100000ull
+#define PATH_CALM_MIN 65536ull /* bytes: less would stop a path that is slow to answer for good */
 
 #endif

@@ -296,7 +296,7 @@ void ask_hedge(struct torrent *t, uint64_t now)
 
 static uint64_t interactive_target(const struct path *p)
 {
-	return path_holds(p) * 5 / 4 + path_rate(p) * 2 / 1000 + 2 * BLOCK_SIZE;
+	return path_calm(p);
 }
 
 static uint64_t bulk_target(const struct path *p)
@@ -313,16 +313,17 @@ static uint64_t early_target(const struct path *p, bool interactive)
 
 void ask_trim(struct torrent *t)
 {
-	/* A profile's blocks are given up to the first read alone: cancelled again and again they would
-	 * be asked for again at once, and come twice. */
+	/* What is cancelled is asked for again, and some of it comes twice: so a profile's blocks are given up to
+	 * the first read alone, and after it of filling only what is far above what may be. */
 	bool first = t->n_reads == 1 && clock_us() >= t->interactive_until;
 	for (struct conn *c = t->conns; c; c = c->next) {
+		uint64_t fill = interactive_target(&c->path), early = early_target(&c->path, true);
 		for (unsigned i = c->n_asks; i-- > 0;) {
 			struct ask *a = &c->asks[i];
 			if (a->kind != ASK_DEMAND && read_wants(t, a->piece, a->block))
 				a->kind = ASK_DEMAND;
-			uint64_t target = a->kind == ASK_FILL ? interactive_target(&c->path) :
-				a->kind == ASK_EARLY && first ? early_target(&c->path, true) :
+			uint64_t target = a->kind == ASK_FILL ? (first ? fill : fill * 2) :
+				a->kind == ASK_EARLY && first ? early :
 				UINT64_MAX;
 			if (c->outstanding <= target)
 				continue;

@@ -134,6 +134,50 @@ static void test_an_answer_behind_others_is_expected_later(void **state)
 	assert_true(path_patience(&l.path, 0) > alone);
 }
 
+/* Keeps what is calm under way for `us`, of a line that others use too: it serves us at `rate` from now on. */
+static void line_run_calm(struct line *l, uint64_t rate, uint64_t us)
+{
+	l->rate = rate;
+	for (uint64_t end = l->now + us; l->now < end;) {
+		while (l->outstanding < path_calm(&l->path))
+			line_send(l);
+		line_receive(l);
+	}
+}
+
+static void test_calm_fills_a_line_that_is_free(void **state)
+{
+	struct line l;
+	line_open(&l, 20 * MS, 10 << 20);
+	line_run_calm(&l, 10 << 20, 3 * S);
+	assert_in_range(path_rate(&l.path), 9 << 20, 11 << 20);
+	assert_in_range(path_calm(&l.path), path_holds(&l.path) * 3 / 4, path_holds(&l.path) * 3 / 2 + 65536);
+}
+
+static void test_calm_does_not_wait_for_the_rate_to_be_forgotten(void **state)
+{
+	struct line l;
+	line_open(&l, 20 * MS, 100 << 20);
+	line_run_calm(&l, 100 << 20, 3 * S);
+	uint64_t before = path_calm(&l.path);
+	assert_true(before > 1 << 20);
+	/* Half a second at a tenth: the rate is still believed, the delay is not. */
+	line_run_calm(&l, 10 << 20, S / 2);
+	assert_true(path_rate(&l.path) > 50 << 20);
+	assert_true(path_calm(&l.path) < before / 2);
+	line_run_calm(&l, 10 << 20, S);
+	uint64_t waits = l.outstanding * S / l.rate;
+	assert_in_range(waits, 0, 30 * MS); /* 20 ms of it are the path's own */
+}
+
+static void test_calm_has_a_least(void **state)
+{
+	struct line l;
+	line_open(&l, 20 * MS, 256 << 10);
+	line_run_calm(&l, 256 << 10, 8 * S);
+	assert_int_equal(path_calm(&l.path), PATH_CALM_MIN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -144,6 +188,9 @@ int main(void)
 		cmocka_unit_test(test_a_pause_does_not_lower_the_rate),
 		cmocka_unit_test(test_a_line_that_became_slower_is_noticed),
 		cmocka_unit_test(test_an_answer_behind_others_is_expected_later),
+		cmocka_unit_test(test_calm_fills_a_line_that_is_free),
+		cmocka_unit_test(test_calm_does_not_wait_for_the_rate_to_be_forgotten),
+		cmocka_unit_test(test_calm_has_a_least),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
