@@ -189,8 +189,7 @@ static int fetch_magnet(const struct swarm_options *o, const char *uri, uint64_t
 	return r;
 }
 
-/* -- any ----------------------------------------------------------------------------------------
- */
+/* -- any -------------------------------------------------------------------------------------- */
 
 char *options_profile(
 	const struct swarm_options *o, const char *what, struct torrent_config *config)

@@ -85,8 +85,7 @@ static void finish(struct magnet_fetch *f, int error, char *why)
 	loop_stop(f->parts->loop);
 }
 
-/* -- what is waited for -------------------------------------------------------------------------
- */
+/* -- what is waited for ----------------------------------------------------------------------- */
 
 /* A tracker that does not answer, as a clause; "" when all do. */
 static void tracker_trouble(const struct magnet_fetch *f, char *ret, size_t size)
@@ -140,8 +139,7 @@ static void tell(struct magnet_fetch *f, uint64_t now)
 	log_info("%s", text);
 }
 
-/* -- the .torrent -------------------------------------------------------------------------------
- */
+/* -- the .torrent ----------------------------------------------------------------------------- */
 
 static void build(struct magnet_fetch *f, bool with_layers)
 {
@@ -228,8 +226,7 @@ static void pump(struct magnet_fetch *f)
 	}
 }
 
-/* -- peers --------------------------------------------------------------------------------------
- */
+/* -- peers ------------------------------------------------------------------------------------ */
 
 static void ban(struct magnet_fetch *f, struct conn *c, const char *why)
 {
@@ -378,11 +375,13 @@ static void on_metadata(struct magnet_fetch *f, struct conn *c, const struct wir
 
 static void on_hashes(struct magnet_fetch *f, struct conn *c, const struct wire_hashes *h)
 {
-	int r = layers_take(f->layers, c->number, h, clock_us());
-	if (!r)
-		f->layers_at = clock_us();
-	else
+	uint32_t before, got, all, from;
+	layers_progress(f->layers, &before, &all, &from);
+	if (layers_take(f->layers, c->number, h, clock_us()) < 0)
 		ban(f, c, "piece layers that do not lead to their root");
+	layers_progress(f->layers, &got, &all, &from);
+	if (got > before)
+		f->layers_at = clock_us();
 	if (layers_whole(f->layers))
 		build(f, true);
 	else
@@ -491,17 +490,21 @@ static void totals(void *arg, struct announce_totals *ret)
 	*ret = (struct announce_totals) {.left = BLOCK_SIZE};
 }
 
-/* -- running ------------------------------------------------------------------------------------
- */
+/* -- running ---------------------------------------------------------------------------------- */
 
-static void drop_overdue(struct magnet_fetch *f, uint64_t now)
+/* Room for others: who was asked and is silent, and who does not even tell what it has. */
+static void drop_silent(struct magnet_fetch *f, uint64_t now)
 {
 	uint32_t number =
 		f->layers ? layers_overdue(f->layers, now) : metadata_overdue(f->metadata, now);
-	for (struct conn *c = f->conns; c && number; c = c->next) {
+	for (struct conn *c = f->conns; c; c = c->next) {
 		if (c->number == number)
 			conn_fail(c, "it was asked, and gave nothing for %u s",
 				METADATA_PATIENCE_MS / 1000);
+		else if (!f->layers && c->state == CONN_OPEN && !c->ext.metadata_size &&
+			 now - c->since > METADATA_PATIENCE_MS * US_PER_MS)
+			conn_fail(
+				c, "it told of no metadata for %u s", METADATA_PATIENCE_MS / 1000);
 	}
 }
 
@@ -517,8 +520,7 @@ static void give_up_layers(struct magnet_fetch *f, uint64_t now)
 	if (!late && now < f->layers_at + LAYERS_PATIENCE_US)
 		return;
 	log_warn("%s: no peer gives the piece layers of this hybrid torrent: it is used as one of "
-		 "v1, "
-		 "where a read costs a whole piece",
+		 "v1, where a read costs a whole piece",
 		log_quote(f->bare->name, strlen(f->bare->name)));
 	build(f, false);
 }
@@ -531,7 +533,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	for (struct conn *c = f->conns; c; c = c->next)
 		conn_tick(c, now);
-	drop_overdue(f, now);
+	drop_silent(f, now);
 	/* Not at once, or who was connected by v1 alone would be so again. */
 	if (f->anew) {
 		f->anew = false;

@@ -54,8 +54,7 @@ static bool next_step(struct cursor *c, struct step *ret)
 	return !cursor_bad(c);
 }
 
-/* -- the info dictionary ------------------------------------------------------------------------
- */
+/* -- the info dictionary ---------------------------------------------------------------------- */
 
 static int take(struct metadata *m, uint32_t peer, uint32_t piece, bool wrong, const uint8_t *info,
 	uint64_t now)
@@ -136,8 +135,7 @@ static void run_info(struct cursor c)
 	metadata_free(m);
 }
 
-/* -- piece layers -------------------------------------------------------------------------------
- */
+/* -- piece layers ----------------------------------------------------------------------------- */
 
 struct file {
 	struct metainfo_file f;

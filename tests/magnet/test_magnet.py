@@ -10,7 +10,7 @@ import pytest
 from lib.magnets import link
 from lib.mounts import Mount, MountFailed
 from lib.peer import Peer
-from lib.process import P2PFS, Daemon, p2pfs, sanitized
+from lib.process import P2PFS, Daemon, p2pfs, run
 from lib.seeds import P2pfsGet, P2pfsSeed, libtorrent_seed, transmission_seed
 from lib.torrents import KiB, MiB, assert_same, assert_same_tree, make_torrent, odd_files, random_image, sparse_image
 from lib.trackers import P2pfsTracker, PythonTracker
@@ -200,13 +200,31 @@ def test_a_signal_ends_it(tmp_path, stack, torrent, command, number):
     assert not mount.mounted()
 
 
-def test_fake_mount_asks_nobody(tmp_path, torrent):
-    if os.path.exists("/sbin/mount.p2pfs") or sanitized():
-        pytest.skip("the helper is called by its own name")
-    helper = tmp_path / "mount.p2pfs"
-    helper.symlink_to(os.path.realpath(P2PFS))
-    done = Daemon([helper, link(torrent, peers=["127.0.0.1:1"]), tmp_path, "-f", "-o", f"store={tmp_path}/none"],
-                  tmp_path / "out")
-    with done:
-        assert done.wait() == 32
-    assert "not known here" in done.output()
+@pytest.fixture
+def helper(tmp_path):
+    """mount(8)'s helper: the program under its name."""
+    path = tmp_path / "mount.p2pfs"
+    path.symlink_to(os.path.realpath(P2PFS))
+    return path
+
+
+def test_the_helper_has_the_statuses_of_mount(tmp_path, stack, torrent, helper):
+    tracker = stack.enter_context(PythonTracker())
+    (tmp_path / "mnt").mkdir()
+    argv = [helper, link(torrent, trackers=[tracker.url]), tmp_path / "mnt", "-o"]
+    done = run([*argv, f"store={tmp_path}/none,timeout=1"], check=False)
+    assert done.returncode == 32
+    assert "no metadata in 1 s: waiting for peers: none is known" in done.stderr
+    process = stack.enter_context(Daemon([*argv, f"store={tmp_path}/none,debug=tracker"], tmp_path / "out"))
+    process.wait_output("answered")
+    process.signal(signal.SIGTERM)
+    assert process.wait(10) == 8
+
+
+def test_fake_mount_asks_nobody(tmp_path, stack, torrent, helper):
+    tracker = stack.enter_context(PythonTracker())
+    uri = link(torrent, trackers=[tracker.url])
+    done = run([helper, uri, tmp_path, "-f", "-o", f"store={tmp_path}/none"], check=False)
+    assert done.returncode == 32
+    assert "not known here" in done.stderr
+    assert not tracker.asked

@@ -106,6 +106,19 @@ def test_one_that_says_nothing(tmp_path, stack, image, size):
     read_some(mount, image)
 
 
+@pytest.mark.slow
+def test_who_does_not_tell(tmp_path, stack, image):
+    """After the handshake it says nothing.  With peers=1 it stands in the other's way, but not for ever."""
+    torrent = make(tmp_path, image)
+    mute = stack.enter_context(Peer(torrent, image, address="127.0.0.2", greeting=lambda connection: None))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer"))
+    mount = Mount(link(torrent), tmp_path, f"peer={mute.peer}", f"peer={good.peer}", "peers=1", "debug=peer", start=False)
+    process = stack.enter_context(Daemon(mount.argv, mount.log, name="mount"))
+    wait_until(mount.mounted, process.output)
+    assert not mute.connections or "it told of no metadata for 10 s" in process.output()
+    process.stop()
+
+
 def test_who_has_no_metadata(tmp_path, stack, image):
     torrent = make(tmp_path, image)
     without = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))

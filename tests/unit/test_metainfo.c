@@ -311,8 +311,7 @@ static void test_info_alone_above_the_limit(void **state)
 	free(why);
 }
 
-/* -- more of what is read ------------------------------------------------------------------------
- */
+/* -- more of what is read --------------------------------------------------------------------- */
 
 static void test_equal_files_share_a_layer(void **state)
 {
