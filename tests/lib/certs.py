@@ -7,12 +7,12 @@ import ssl
 from lib.process import run
 
 
-def self_signed(where, name, serial="1"):
-    """(chain, key) of a certificate for 127.0.0.1 and localhost that is its own authority."""
+def self_signed(where, name, serial="1", address="127.0.0.1"):
+    """(chain, key) of a certificate for an address and localhost that is its own authority."""
     key, chain = where / f"{name}.key", where / f"{name}.crt"
     run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
          "-out", chain, "-days", "2", "-subj", f"/CN={name}", "-set_serial", serial, "-addext",
-         "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+         f"subjectAltName=DNS:localhost,IP:{address}"])
     return chain, key
 
 

@@ -26,8 +26,8 @@ FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 
 # Kept by read-only mounts, by the user or by the filter of system calls; nothing is left to do for them.
 IMPLIED = {"ProtectClock", "ProtectControlGroups", "ProtectHostname", "ProtectKernelLogs", "ProtectKernelModules",
-           "ProtectKernelTunables", "ProtectHome", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality", "RemoveIPC",
-           "SystemCallArchitectures"}
+           "ProtectKernelTunables", "ProtectHome", "RestrictRealtime", "RestrictSUIDSGID", "LockPersonality",
+           "RemoveIPC", "SystemCallArchitectures"}
 # Of systemd itself, or taken care of by the test.
 OUTSIDE = {"Type", "EnvironmentFile", "ExecReload", "Restart", "RestartSec", "TimeoutStopSec", "StateDirectoryMode"}
 DONE = {"ExecStart", "DynamicUser", "StateDirectory", "LimitNOFILE", "AmbientCapabilities", "CapabilityBoundingSet",
@@ -117,8 +117,8 @@ def become_nobody():
 def group(name):
     """The system calls of systemd's group."""
     found = set()
-    text = subprocess.run(["systemd-analyze", "syscall-filter", name], check=True, capture_output=True, text=True).stdout
-    for word in (line.strip() for line in text.splitlines()[1:]):
+    told = subprocess.run(["systemd-analyze", "syscall-filter", name], check=True, capture_output=True, text=True)
+    for word in (line.strip() for line in told.stdout.splitlines()[1:]):
         if word.startswith("@"):
             found |= group(word)
         elif word and not word.startswith("#"):

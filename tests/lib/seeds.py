@@ -9,6 +9,7 @@ P2pfsSeed, P2pfsGet
 """
 
 import json
+import os
 import pathlib
 import subprocess
 import urllib.error
@@ -84,9 +85,12 @@ def libtorrent_seed(torrent, content, where, **kw):
 
 
 class Transmission(Daemon):
-    """transmission-daemon with one torrent; `content_dir` holds (or gets) the content.  v1 only."""
+    """transmission-daemon with one torrent; `content_dir` holds (or gets) the content.  v1 only.
 
-    def __init__(self, torrent, content_dir, where, *, address, name="transmission", seed=False):
+    authority: the file of the certificate authority that it trusts.
+    """
+
+    def __init__(self, torrent, content_dir, where, *, address, name="transmission", seed=False, authority=None):
         config = pathlib.Path(where) / name
         config.mkdir(parents=True)
         self.address, self.port, self.rpc = address, free_port(address), free_port(address)
@@ -97,7 +101,8 @@ class Transmission(Daemon):
             "rpc-host-whitelist-enabled": False, "dht-enabled": False, "pex-enabled": False, "lpd-enabled": False,
             "utp-enabled": False, "port-forwarding-enabled": False, "encryption": 0, "cache-size-mb": 16,
             "upload-slots-per-torrent": 100, "umask": 18, "rename-partial-files": False}))
-        super().__init__(["transmission-daemon", "-f", "-g", config], config / "log", name=name)
+        super().__init__(["transmission-daemon", "-f", "-g", config], config / "log", name=name,
+                         env={**os.environ, **({"CURL_CA_BUNDLE": str(authority)} if authority else {})})
         try:
             wait_listening(self.rpc, self)
             wait_listening(self.port, self)
@@ -153,13 +158,13 @@ def transmission_seed(torrent, content, where, *, address, name="tr-seed"):
 class Aria2(Daemon):
     """aria2c that fetches all and ends with status 0."""
 
-    def __init__(self, torrent, save, where, *, address="127.0.0.1", name="aria2"):
+    def __init__(self, torrent, save, where, *args, address="127.0.0.1", name="aria2"):
         super().__init__(
             ["aria2c", f"--dir={save}", f"--listen-port={free_port(address)}", f"--interface={address}",
              "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--enable-peer-exchange=false",
              "--file-allocation=none", "--seed-time=0", "--summary-interval=0", "--bt-max-peers=50",
              "--bt-tracker-interval=2", "--no-conf=true", "--console-log-level=notice", "--enable-color=false",
-             torrent], pathlib.Path(where) / f"{name}.log", name=name)
+             *args, torrent], pathlib.Path(where) / f"{name}.log", name=name)
 
 
 class Btfs(Daemon):
@@ -169,14 +174,15 @@ class Btfs(Daemon):
     .mount(torrent) starts it; .path is the mountpoint.
     """
 
-    def __init__(self, where, *, name="btfs"):
+    def __init__(self, where, *, name="btfs", env=None):
         where = pathlib.Path(where) / name
         self.path = where / "mnt"
         self.path.mkdir(parents=True)
         port = free_port()
         super().__init__(["unshare", "--net", "sh", "-c", 'echo ready; read -r torrent && exec btfs -f --keep '
-                          f'--min-port={port} --max-port={port} --data-directory="$1/data" "$torrent" "$1/mnt"', "sh", where],
-                         where / "log", name=name, stdin=subprocess.PIPE, text=True)
+                          f'--min-port={port} --max-port={port} --data-directory="$1/data" "$torrent" "$1/mnt"', "sh",
+                          where], where / "log", name=name, stdin=subprocess.PIPE, text=True,
+                         env={**os.environ, **(env or {})})
         try:
             self.wait_output("^ready$")
             # The process id makes it a network that no other test has; 198.18.0.0/15 is for tests (RFC 2544).

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 
 import pytest
 
@@ -65,9 +64,9 @@ class Service(Daemon):
         want = {"unit": str(UNIT), "program": os.path.realpath(P2PFS), "state": str(state), "filter": filter_calls,
                 "replace": {"127.0.0.1:6970": self.control, "$TRACKER_OPTIONS": options}}
         # A sanitizer cannot look for leaks there: that takes ptrace.  Its reports come to the output.
-        super().__init__(["unshare", "--mount", "--propagation", "private", PYTHON, "-B", sandbox.__file__, json.dumps(want)],
-                         where / f"{name}.log", name=name,
-                         env={**os.environ, "NOTIFY_SOCKET": notify.path, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": ""})
+        environment = {"NOTIFY_SOCKET": notify.path, "ASAN_OPTIONS": "detect_leaks=0", "UBSAN_OPTIONS": ""}
+        super().__init__(["unshare", "--mount", "--propagation", "private", PYTHON, "-B", sandbox.__file__,
+                          json.dumps(want)], where / f"{name}.log", name=name, env={**os.environ, **environment})
 
     def facts(self):
         """{name: value} of its status in /proc."""
@@ -117,8 +116,8 @@ def test_the_unit_in_its_sandbox(tmp_path, stack, filter_calls):
         pytest.skip("systemd-analyze, which knows the groups of system calls, is not here")
     notify = stack.enter_context(Notifications(f"@p2pfs-test-service-{os.getpid()}"))
     redis_port = free_port()
-    stack.enter_context(Daemon(["redis-server", "--port", redis_port, "--bind", "127.0.0.1", "--save", "", "--dir", tmp_path],
-                               tmp_path / "redis.log"))
+    stack.enter_context(Daemon(["redis-server", "--port", redis_port, "--bind", "127.0.0.1", "--save", "",
+                                "--dir", tmp_path], tmp_path / "redis.log"))
     port = low_port()
     options = f"--listen 127.0.0.1:{port} --cluster redis://localhost:{redis_port}"
     url = f"http://127.0.0.1:{port}/announce"
