@@ -102,7 +102,7 @@ static int open_trackers(struct torrent *t, const struct torrent_config *config)
 			log_warn("tracker %s: left out: %s", log_quote_url(config->trackers[i]), why);
 	}
 	for (char **url = t->meta->web_seeds; url && *url; url++) {
-		if (ask_add_webseed(t, *url, &why) < 0)
+		if (web_add(t, *url, &why) < 0)
 			log_warn("web seed %s: left out: %s", log_quote_url(*url), why);
 	}
 	return 0;
@@ -176,7 +176,7 @@ void torrent_free(struct torrent *t)
 		conn_free(c);
 	}
 	announcer_free(t->announcer);
-	ask_free_webseeds(t);
+	web_free(t);
 	profile_close(t);
 	if (t->resume && t->n_claimed)
 		resume_forbid_clean(t->resume);

@@ -3,6 +3,7 @@
  *
  *	torrent.c         its life: opening, peers to connect to, the tick, known zeros, the end
  *	torrent_ask.c     which block is asked of whom: demands, streams, filling, hedges
+ *	torrent_web.c     web seeds as sources
  *	torrent_read.c    reads that wait, and the answers
  *	torrent_verify.c  blocks that came: verified, written, recorded; the check of a store
  *	torrent_leaves.c  leaf hashes (BEP 52): asked for, taken, kept
@@ -98,9 +99,8 @@ struct web_source {
 	struct web_ask {
 		struct webseed_fetch *fetch; /* NULL: free */
 		uint32_t first, n, left;     /* block numbers; those that did not come yet */
-		bool demand;
 		struct path_mark mark;
-	} asks[4];
+	} asks[WEBSEED_MAX_FETCHES];
 };
 
 struct torrent {
@@ -220,8 +220,8 @@ void ask_release(struct torrent *t, struct conn *c); /* all its requests: choked
 void ask_cancel_others(struct torrent *t, uint32_t piece, uint32_t block);
 void ask_trim(struct torrent *t); /* a read has begun to wait: filling makes room */
 bool ask_interactive(const struct torrent *t, uint64_t now);
-int ask_add_webseed(struct torrent *t, const char *url, const char **ret_why);
-void ask_free_webseeds(struct torrent *t);
+/* A block came; `asked`: it answers a request that still counted among the block's askers. */
+void ask_on_block(struct torrent *t, uint32_t piece, uint32_t block, uint8_t *data, uint32_t from, bool asked);
 void ask_interest(struct torrent *t, struct conn *c);
 
 /* Is there a source with room for what nobody waits for yet? */
@@ -229,6 +229,13 @@ bool ask_has_room(struct torrent *t, uint64_t now);
 /* Asks for block `number`, should it be missing, of who is expected to give it soonest among those with
  * room; of a web seed for those behind it too, up to number `end`.  -EAGAIN: who could has no room. */
 int ask_early(struct torrent *t, uint32_t number, uint32_t end, uint64_t now);
+
+/* torrent_web.c */
+int web_add(struct torrent *t, const char *url, const char **ret_why);
+void web_free(struct torrent *t);
+bool web_ready(const struct web_source *w, uint64_t now); /* may it be asked for one more run? */
+/* Asks for the missing blocks from number `first` on, up to `end` and `max` of them. */
+void web_ask(struct torrent *t, struct web_source *w, uint32_t first, uint32_t end, uint32_t max, uint64_t now);
 
 /* torrent_read.c */
 /* Does a waiting read need this block (or, where it cannot be verified alone, its piece)? */

@@ -25,8 +25,6 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <stdio.h>
-#include <string.h>
 
 #define SNUB_US (10 * US_PER_S)  /* nothing came for so long: the requests go to others */
 #define HEDGE_PERCENT 2
@@ -38,9 +36,6 @@
 #define TAIL_BYTES (64u << 10)
 #define TWICE_ASKS 4             /* the end game: a source with fewer requests open takes others' */
 #define EARLY_SLOWER 4           /* a profile's blocks: times as late as the soonest, at most */
-#define WEB_RETRY_US (2 * US_PER_S)
-#define WEB_RETRY_MAX_US (300 * US_PER_S)
-#define WEB_ASKS 4               /* = WEBSEED_MAX_FETCHES */
 
 bool ask_interactive(const struct torrent *t, uint64_t now)
 {
@@ -60,20 +55,6 @@ struct source {
 	struct web_source *web;
 	uint64_t expects; /* us from now */
 };
-
-static struct web_ask *free_ask(struct web_source *w)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(w->asks); i++) {
-		if (!w->asks[i].fetch)
-			return &w->asks[i];
-	}
-	return NULL;
-}
-
-static bool web_ready(const struct web_source *w, uint64_t now)
-{
-	return !w->banned && now >= w->retry_at && webseed_active(w->seed) < WEB_ASKS;
-}
 
 static uint32_t number_of(const struct source *s)
 {
@@ -148,50 +129,6 @@ static void ask_conn(struct torrent *t, struct conn *c, uint32_t piece, uint32_t
 	conn_ask(c, piece, block, len, kind, now);
 }
 
-/* A run of blocks from `first` (a block number) on that are MISSING, up to `max` of them and up to
- * number `end`. */
-static uint32_t missing_run(struct torrent *t, uint32_t first, uint32_t end, uint32_t max)
-{
-	uint32_t bpp = t->layout.blocks_per_piece, n = 0;
-	while (n < max && first + n < end) {
-		uint32_t piece = (first + n) / bpp, i = (first + n) % bpp;
-		if (is_reserved(t, piece) || !layout_block_len(&t->layout, piece, i) ||
-			picker_state(&t->picker, piece, i) != BLOCK_MISSING)
-			break;
-		n++;
-	}
-	return n;
-}
-
-static void ask_web(struct torrent *t, struct web_source *w, uint32_t first, uint32_t n, bool demand,
-	uint64_t now)
-{
-	struct web_ask *a = free_ask(w);
-	uint32_t bpp = t->layout.blocks_per_piece;
-	if (!a || !n)
-		return;
-	uint64_t bytes = (uint64_t)n * BLOCK_SIZE;
-	*a = (struct web_ask) {
-		.first = first,
-		.n = n,
-		.left = n,
-		.demand = demand,
-		.mark = path_on_sent(&w->path, w->outstanding, now),
-	};
-	w->outstanding += bytes;
-	for (uint32_t k = first; k < first + n; k++)
-		picker_on_asked(&t->picker, k / bpp, k % bpp);
-	limiter_force(&t->parts->down, bytes, now);
-	a->fetch = webseed_get(w->seed, first, n);
-	if (a->fetch)
-		return;
-	w->outstanding -= bytes;
-	w->retry_at = now + WEB_RETRY_US;
-	for (uint32_t k = first; k < first + n; k++)
-		picker_on_unasked(&t->picker, k / bpp, k % bpp);
-	t->demands_open = true;
-}
-
 /* -- demands ------------------------------------------------------------------------------------ */
 
 /* Makes sure that a block which a read needs is on its way; false when nobody can be asked now. */
@@ -214,7 +151,7 @@ static bool demand_block(struct torrent *t, uint32_t piece, uint32_t block, uint
 		ask_conn(t, s.conn, piece, block, ASK_DEMAND, now);
 	} else {
 		uint32_t first = block_number(t, piece, block);
-		ask_web(t, s.web, first, missing_run(t, first, end, WEBSEED_ASKS), true, now);
+		web_ask(t, s.web, first, end, WEBSEED_ASKS, now);
 	}
 	if (!w->whole)
 		leaves_want(t, w, block, s.conn, now);
@@ -344,7 +281,7 @@ static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, bool filling, 
 		return true;
 	struct source best = best_source(t, piece, i, NULL, now);
 	if (best.web)
-		ask_web(t, best.web, k, missing_run(t, k, end, WEBSEED_ASKS), false, now);
+		web_ask(t, best.web, k, end, WEBSEED_ASKS, now);
 	if (!best.conn)
 		return best.web;
 	const struct path *path = &best.conn->path;
@@ -434,7 +371,7 @@ static bool has_room(const struct conn *c, bool interactive)
 static bool web_has_room(const struct web_source *w, bool interactive, uint64_t now)
 {
 	/* One fetch is kept for demands. */
-	return web_ready(w, now) && webseed_active(w->seed) < WEB_ASKS - 1 &&
+	return web_ready(w, now) && webseed_active(w->seed) < WEBSEED_MAX_FETCHES - 1 &&
 		w->outstanding < early_target(&w->path, interactive);
 }
 
@@ -493,7 +430,7 @@ int ask_early(struct torrent *t, uint32_t number, uint32_t end, uint64_t now)
 	if (s.conn)
 		ask_conn(t, s.conn, piece, block, ASK_EARLY, now);
 	else
-		ask_web(t, s.web, number, missing_run(t, number, end, WEBSEED_ASKS), false, now);
+		web_ask(t, s.web, number, end, WEBSEED_ASKS, now);
 	struct piece *w = picker_piece(&t->picker, piece);
 	if (w && !w->whole)
 		leaves_want(t, w, block, s.conn, now);
@@ -529,7 +466,7 @@ static void fill_from(struct torrent *t, struct conn *c, uint64_t target, uint64
 static void fill_from_web(struct torrent *t, struct web_source *w, bool interactive, uint64_t now)
 {
 	uint32_t piece, block;
-	unsigned most = interactive ? 1 : WEB_ASKS - 1; /* one is kept for demands */
+	unsigned most = interactive ? 1 : WEBSEED_MAX_FETCHES - 1; /* one is kept for demands */
 	uint32_t size = interactive ? WEBSEED_ASKS / 4 : WEBSEED_ASKS;
 	while (web_ready(w, now) && webseed_active(w->seed) < most &&
 		!limiter_wait(&t->parts->down, BLOCK_SIZE, now) &&
@@ -537,7 +474,7 @@ static void fill_from_web(struct torrent *t, struct web_source *w, bool interact
 		may_fill_from(t, w->number, piece)) {
 		uint32_t first = block_number(t, piece, block);
 		uint32_t end = (piece + 1) * t->layout.blocks_per_piece;
-		ask_web(t, w, first, missing_run(t, first, end, size), false, now);
+		web_ask(t, w, first, end, size, now);
 	}
 }
 
@@ -615,8 +552,7 @@ void ask_cancel_others(struct torrent *t, uint32_t piece, uint32_t block)
 		;
 }
 
-/* `asked`: it answers a request that still counted among the block's askers. */
-static void on_block(struct torrent *t, uint32_t piece, uint32_t block, uint8_t *data, uint32_t from,
+void ask_on_block(struct torrent *t, uint32_t piece, uint32_t block, uint8_t *data, uint32_t from,
 	bool asked)
 {
 	uint32_t len = layout_block_len(&t->layout, piece, block);
@@ -640,7 +576,7 @@ void torrent_on_block(struct conn *c, uint32_t piece, uint32_t block, uint8_t *d
 	const struct ask *ask)
 {
 	choker_on_received(&c->choker, c->coming.len);
-	on_block(c->torrent, piece, block, data, c->number, ask);
+	ask_on_block(c->torrent, piece, block, data, c->number, ask);
 }
 
 static bool lacks(const struct bits *has, const struct bits *ours)
@@ -659,85 +595,3 @@ void ask_interest(struct torrent *t, struct conn *c)
 	conn_set_interested(c, !t->complete && lacks(&c->has, &t->picker.pieces));
 }
 
-/* -- web seeds ----------------------------------------------------------------------------------- */
-
-static struct web_ask *ask_of(struct web_source *w, const struct webseed_fetch *f)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(w->asks); i++) {
-		if (w->asks[i].fetch == f)
-			return &w->asks[i];
-	}
-	return NULL;
-}
-
-static void on_web_block(void *arg, struct webseed_fetch *f, uint32_t piece, uint32_t block,
-	const uint8_t *data, uint32_t len)
-{
-	struct web_source *w = arg;
-	struct web_ask *a = ask_of(w, f);
-	uint64_t now = clock_us();
-	meter_add(&w->down, len, now);
-	if (a) {
-		a->left--;
-		w->outstanding -= BLOCK_SIZE;
-		path_on_delivered(&w->path, &a->mark, len, now);
-	}
-	on_block(w->t, piece, block, memcpy(xmalloc(BLOCK_SIZE), data, len), w->number,
-		a != NULL);
-}
-
-static void on_web_done(void *arg, struct webseed_fetch *f, const char *error)
-{
-	struct web_source *w = arg;
-	struct torrent *t = w->t;
-	struct web_ask *a = ask_of(w, f);
-	uint32_t bpp = t->layout.blocks_per_piece;
-	uint64_t now = clock_us();
-	if (error) {
-		uint64_t wait = WEB_RETRY_US << MIN(w->failures, 8u);
-		w->failures++;
-		w->retry_at = now + MIN(wait, WEB_RETRY_MAX_US);
-		if (strcmp(w->error, error))
-			log_warn("web seed %s: %s", webseed_url(w->seed), error);
-		snprintf(w->error, sizeof(w->error), "%s", error);
-	} else {
-		w->failures = 0;
-		w->error[0] = '\0';
-	}
-	if (a) {
-		w->outstanding -= (uint64_t)a->left * BLOCK_SIZE;
-		/* Blocks are given in order: what is left are the last ones. */
-		for (uint32_t k = a->first + a->n - a->left; k < a->first + a->n; k++)
-			picker_on_unasked(&t->picker, k / bpp, k % bpp);
-		a->fetch = NULL;
-	}
-	t->demands_open = true;
-	ask_soon(t);
-}
-
-int ask_add_webseed(struct torrent *t, const char *url, const char **ret_why)
-{
-	struct web_source *w = xcalloc(1, sizeof(*w));
-	struct webseed_callbacks cb = {.block = on_web_block, .done = on_web_done, .arg = w};
-	w->t = t;
-	w->number = ++t->parts->env.next_number;
-	path_init(&w->path, 0, clock_us());
-	int r = webseed_new(t->parts->http, url, &t->layout, &cb, &w->seed, ret_why);
-	if (r < 0) {
-		free(w);
-		return r;
-	}
-	w->next = t->web;
-	t->web = w;
-	return 0;
-}
-
-void ask_free_webseeds(struct torrent *t)
-{
-	while (t->web) {
-		struct web_source *w = t->web;
-		t->web = w->next;
-		webseed_free(w->seed);
-		free(w);
-	}
-}
