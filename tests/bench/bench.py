@@ -31,7 +31,7 @@ from lib.process import P2PFS, p2pfs  # noqa: E402
 from scenarios import SCENARIOS, Bench, Skip  # noqa: E402
 
 # Name: (normal, --quick)
-SIZES = {"size": (512, 128), "repeat": (5, 3), "count": (300, 100), "far_count": (100, 30), "reads": (600, 150),
+SIZES = {"size": (512, 96), "repeat": (5, 3), "count": (300, 100), "far_count": (100, 20), "trips": (30, 10), "reads": (600, 60),
          "tracker_seconds": (3, 1)}
 
 
@@ -46,6 +46,7 @@ def parse():
     p.add_argument("--repeat", type=int, metavar="N", help="mounts for the first byte, the median counts (5)")
     p.add_argument("--count", type=int, metavar="N", help="random reads near (300)")
     p.add_argument("--far-count", type=int, metavar="N", help="random reads far (100)")
+    p.add_argument("--trips", type=int, metavar="N", help="bare round trips that tell what one far is (30)")
     p.add_argument("--reads", type=int, metavar="N", help="reads of the boot (600)")
     p.add_argument("--tracker-seconds", type=int, metavar="S", help="for each load of a tracker (3)")
     p.add_argument("--dir", default=tempfile.gettempdir(), help="where images and stores go: this disk is measured (%(default)s)")
@@ -93,7 +94,7 @@ def run(bench, name, emit):
 
 def main():
     args = parse()
-    rows, skipped, failed = [], {}, {}
+    rows, took, skipped, failed = [], {}, {}, {}
 
     def emit(row):
         rows.append(row)
@@ -109,7 +110,9 @@ def main():
                       f"pieces of {args.piece} KiB; far: {args.rtt:g} ms\n")
                 print(f"{'':36}{'':18}{'figure':>8} {'':8}{'limit':>8}  {'':38}{'ratio':>8}")
             for name in args.scenario or SCENARIOS:
+                since = time.monotonic()
                 why, fault = run(bench, name, emit)
+                took[name] = time.monotonic() - since
                 if why:
                     skipped[name] = why
                 if fault:
@@ -118,7 +121,7 @@ def main():
     seconds = time.monotonic() - begin
     if args.json:
         json.dump({"version": version, "kernel": platform.release(), "cpus": os.cpu_count(), "seconds": seconds,
-                   "options": vars(args), "skipped": skipped, "failed": failed,
+                   "took": took, "options": vars(args), "skipped": skipped, "failed": failed,
                    "rows": [{**row._asdict(), "ratio": row.ratio} for row in rows]}, sys.stdout, indent=1)
         print()
     else:

@@ -23,9 +23,9 @@ import subprocess
 import sys
 import time
 
-HELD = 64 << 20       # bytes on their way, at most: 20 ms of 3 GB/s
-BACKLOG = 0.005       # seconds of a limited line
-CHUNK = 256 << 10
+HELD = 16 << 20        # bytes on their way, at most: 20 ms of 800 MB/s
+BACKLOG = 0.005        # seconds of a limited line
+CHUNK = 64 << 10       # below what malloc() maps anew each time, which costs more than all else here
 LINE_CHUNK = 16 << 10
 
 

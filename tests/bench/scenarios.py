@@ -15,7 +15,7 @@ import typing
 
 import bare
 import tracker as trackers
-from measure import BLOCK, KiB, Reader, boot_trace, cat, cpu_seconds, median, quantile, scattered, touched
+from measure import BLOCK, KiB, Reader, WrongData, boot_trace, cat, cpu_seconds, median, quantile, scattered, touched
 from relay import Relay
 
 from lib.mounts import Mount
@@ -83,7 +83,7 @@ class Bench:
     def far(self, port, mbit=0):
         """(a Relay to the seed, the median of bare round trips of 16 KiB through one like it)."""
         with Relay(self.bare.port, delay=self.rtt / 2, mbit=mbit) as beside:
-            times = bare.round_trips(beside.port, scattered(self.size, 30))
+            times = bare.round_trips(beside.port, scattered(self.size, self.args.trips))
         with Relay(port, delay=self.rtt / 2, mbit=mbit) as relay:
             yield relay, times
 
@@ -92,13 +92,19 @@ class Bench:
         shutil.rmtree(mount.store)
 
 
+def libtorrent_seed(b):
+    if importlib.util.find_spec("libtorrent") is None:
+        raise Skip("a libtorrent seed: python3-libtorrent is not installed")
+    return LibtorrentPeer(b.torrent, b.image.parent, b.dir, seed=True)
+
+
 def floor(b):
     """The relay's own: what a round trip costs through it with no delay, and with the delay asked for."""
     offsets = scattered(b.size, b.args.count)
     straight = bare.round_trips(b.bare.port, offsets)
     for delay in (0, b.rtt / 2):
         with Relay(b.bare.port, delay=delay) as relay:
-            times = bare.round_trips(relay.port, offsets[:100])
+            times = bare.round_trips(relay.port, offsets if not delay else offsets[:b.args.trips])
         limit, against = (median(straight), "bare round trip") if not delay else (b.rtt, "delay asked for")
         yield Row(f"relay, {delay * 2000:g} ms", "16 KiB, p50", median(times) * 1e3, "ms", against, limit * 1e3)
     with Relay(b.bare.port, delay=0) as relay:
@@ -128,18 +134,14 @@ def first_byte(b):
 
 
 def mount_and_read(b, peer):
-    mount = b.mount(peer, start=False, foreground=False)
     begin = time.monotonic()
-    subprocess.run(mount.argv, check=True)
-    with open(mount.mountpoint / "image.raw", "rb", buffering=0) as file:
-        data = file.read(4 * KiB)
-    took = time.monotonic() - begin
-    mount.daemon_pid = mount.status()["mount"]["pid"]
-    mount.log.touch()
-    with mount, Reader(mount.path, b.image) as reader:
-        reader.read(0, 4 * KiB)
+    with b.mount(peer) as mount:
+        with open(mount.mountpoint / "image.raw", "rb", buffering=0) as file:
+            data = file.read(4 * KiB)
+        took = time.monotonic() - begin
         with open(b.image, "rb") as image:
-            assert data == image.read(4 * KiB), "wrong first bytes"
+            if data != image.read(4 * KiB):
+                raise WrongData("wrong bytes at 0")
     b.discard(mount)
     return took
 
@@ -149,12 +151,7 @@ def mount_and_read(b, peer):
 
 def random_reads(b):
     """4 KiB here and there, cold, each after the last.  A block is what a cold read costs: 4 bytes a byte."""
-    offsets = scattered(b.size, b.args.count)
-    limit = bare.round_trips(b.bare.port, offsets)
-    with b.mount(b.seed.peer, "fill=off") as mount, Reader(mount.path, b.image) as reader:
-        times = [reader.read(offset, 4 * KiB) for offset in offsets]
-        yield from quantiles("random 4 KiB, no filling", times, limit)
-    b.discard(mount)
+    yield from random_near(b, b.seed, "random 4 KiB, no filling", scattered(b.size, b.args.count))
     offsets = scattered(b.size, b.args.far_count, seed=43)
     for title, mbit, options in (("random, far, no filling", 0, ["fill=off"]), ("random, far, filling", 0, []),
                                  (f"random, far, {LINE} Mbit/s, filling", LINE, [])):
@@ -168,6 +165,16 @@ def random_reads(b):
                 yield Row(title, "received/read", (relay.to_client() - before) / (len(offsets) * 4 * KiB), "bytes",
                           "one 16 KiB block", 4)
         b.discard(mount)
+    with libtorrent_seed(b) as seed:
+        yield from random_near(b, seed, "random 4 KiB, libtorrent seed", offsets)
+
+
+def random_near(b, seed, title, offsets):
+    limit = bare.round_trips(b.bare.port, offsets)
+    with b.mount(seed.peer, "fill=off") as mount, Reader(mount.path, b.image) as reader:
+        reader.read(b.size - 4 * KiB, 4 * KiB)
+        yield from quantiles(title, [reader.read(offset, 4 * KiB) for offset in offsets], limit)
+    b.discard(mount)
 
 
 def quantiles(title, times, limit):
@@ -212,9 +219,7 @@ def boot(b):
 def sequential(b):
     """cat through the mount: cold, from each make of seed, and warm."""
     yield from cold_and_warm(b, b.seed, "")
-    if importlib.util.find_spec("libtorrent") is None:
-        raise Skip("a libtorrent seed: python3-libtorrent is not installed")
-    with LibtorrentPeer(b.torrent, b.image.parent, b.dir, seed=True) as seed:
+    with libtorrent_seed(b) as seed:
         yield from cold_and_warm(b, seed, ", libtorrent seed")
 
 
