@@ -138,8 +138,8 @@ class Peer:
                 if not self.ended:
                     self.errors.append(error)
         thread = threading.Thread(target=guarded, daemon=True)
-        self.threads.append(thread)
         thread.start()
+        self.threads.append(thread)  # not before: close() may be joining what is there
 
     def _accept(self):
         while not self.ended:
