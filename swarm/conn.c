@@ -26,6 +26,7 @@
 #define PIECE_HEADER 13          /* length, type, index, begin */
 #define READS_PER_TURN 8         /* then the other connections have theirs */
 #define DEFAULT_REQQ 250u        /* of a peer that tells none: what libtorrent and transmission take */
+#define QUICK_ASKS 32u           /* with fewer under way, answers are acknowledged at once */
 #define MAX_ASKS 1000u           /* 16 MiB under way from one peer */
 /* Blocks that come without a request, beyond those whose request was forgotten: then it is no accident. */
 #define MAX_UNASKED 100u
@@ -271,9 +272,23 @@ void conn_drop_ask(struct conn *c, unsigned i)
 	memmove(&c->asks[i], &c->asks[i + 1], (c->n_asks - i) * sizeof(c->asks[0]));
 }
 
+/* Was a request for this block cancelled that is unanswered yet?  Then this is the answer. */
+static bool was_cancelled(struct conn *c, uint32_t piece, uint32_t block)
+{
+	for (unsigned i = 0; i < MIN(c->n_cancelled, CANCELLED_MAX); i++) {
+		if (c->cancelled[i].piece != piece || c->cancelled[i].block != block)
+			continue;
+		c->cancelled[i].piece = UINT32_MAX; /* no torrent has that one */
+		return true;
+	}
+	return false;
+}
+
 void conn_unask(struct conn *c, unsigned i)
 {
 	struct ask a = c->asks[i];
+	c->cancelled[c->n_cancelled % CANCELLED_MAX].piece = a.piece;
+	c->cancelled[c->n_cancelled++ % CANCELLED_MAX].block = a.block;
 	conn_drop_ask(c, i);
 	c->forgotten++;
 	if (c->state != CONN_OPEN)
@@ -460,6 +475,8 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 		/* Asks for nothing: one that names no real block is as good as none. */
 		if (!in_piece(c, m))
 			return false;
+		if (m->type == WIRE_REJECT && was_cancelled(c, m->piece, m->begin / BLOCK_SIZE))
+			return false;
 		if (m->type == WIRE_REJECT && !c->choked &&
 			conn_find_ask(c, m->piece, m->begin / BLOCK_SIZE) < c->n_asks)
 			on_refusal(c);
@@ -511,12 +528,20 @@ static void end_block(struct conn *c)
 	bool asked = i < c->n_asks && c->asks[i].len == len;
 	if (asked) {
 		ask = c->asks[i];
-		conn_drop_ask(c, i);
-		path_on_delivered(&c->path, &ask.mark, len, now);
+		if (was_cancelled(c, piece, block)) {
+			/* The first request's; the second one is not needed, and tells nothing of the path. */
+			conn_unask(c, i);
+			path_on_late(&c->path, len, now);
+		} else {
+			conn_drop_ask(c, i);
+			path_on_delivered(&c->path, &ask.mark, len, now);
+		}
 		c->timeouts = 0;
 		if (c->refusals)
 			c->refusals--;
 	}
+	if (!asked)
+		was_cancelled(c, piece, block);
 	if (!asked && ++c->unasked > c->forgotten + MAX_UNASKED) {
 		conn_fault(c, "%u blocks that nobody asked for", c->unasked - c->forgotten);
 		free(data);
@@ -637,6 +662,9 @@ static bool read_some(struct conn *c)
 		conn_fail(c, n ? "receive: %s" : "closed by the peer", strerror(errno));
 		return false;
 	}
+	/* A peer that leaves Nagle's algorithm on may hold back the end of an answer for this. */
+	if (c->n_asks && c->n_asks < QUICK_ASKS)
+		setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &(int) {1}, sizeof(int));
 	size_t got = (size_t)n, more = block ? iov[0].iov_len + iov[1].iov_len : iov[1].iov_len;
 	bool full = got == more;
 	if (block) {

@@ -27,7 +27,7 @@ struct path_mark path_on_sent(struct path *p, uint64_t outstanding, uint64_t now
 
 static void rtt_sample(struct path *p, uint64_t rtt, uint64_t now)
 {
-	if (!p->rtt_min || rtt <= p->rtt_min || now - p->rtt_min_at > RTT_LIFE_US) {
+	if (!p->srtt || rtt <= p->rtt_min || now - p->rtt_min_at > RTT_LIFE_US) {
 		p->rtt_min = rtt ? rtt : 1;
 		p->rtt_min_at = now;
 	}
@@ -53,14 +53,23 @@ static uint64_t calm_most(const struct path *p)
 	return path_holds(p) * 5 / 4 + path_rate(p) * 2 / 1000 + PATH_CALM_MIN / 2;
 }
 
+/* Half of what the path holds queues nowhere: if answers are late all the same, it is not for that. */
+static uint64_t calm_least(const struct path *p)
+{
+	return MAX(path_holds(p) / 2, PATH_CALM_MIN);
+}
+
 static void calm_sample(struct path *p, uint64_t rtt, uint64_t now)
 {
 	if (rtt < p->round_rtt || !p->round_rtt)
 		p->round_rtt = rtt;
 	if (now - p->round_at < p->rtt_min)
 		return;
-	uint64_t calm = p->round_rtt > p->rtt_min + slack(p) ? p->calm * 3 / 4 : p->calm * 9 / 8;
-	p->calm = MAX(MIN(calm, calm_most(p)), PATH_CALM_MIN);
+	bool late = p->round_rtt > p->rtt_min + slack(p);
+	p->calm_found = p->calm_found || late;
+	uint64_t more = p->calm_found ? p->calm * 9 / 8 : p->calm * 3 / 2;
+	p->calm = MIN(late ? p->calm * 3 / 4 : more, calm_most(p));
+	p->calm = MAX(p->calm, calm_least(p));
 	p->round_at = now;
 	p->round_rtt = 0;
 }
@@ -83,9 +92,16 @@ void path_on_delivered(struct path *p, const struct path_mark *m, uint64_t bytes
 	}
 	if (rate > p->rate_now)
 		p->rate_now = rate;
-	if (!m->limited)
+	/* An answer that waited in a queue tells that the path was full, however little was asked for. */
+	if (!m->limited || now - m->sent_at > p->rtt_min + slack(p))
 		p->window_full = true;
 	calm_sample(p, now - m->sent_at, now);
+}
+
+void path_on_late(struct path *p, uint64_t bytes, uint64_t now)
+{
+	p->delivered += bytes;
+	p->delivered_at = now;
 }
 
 uint64_t path_rate(const struct path *p)
@@ -106,7 +122,7 @@ uint64_t path_holds(const struct path *p)
 
 uint64_t path_calm(const struct path *p)
 {
-	return MAX(MIN(p->calm, calm_most(p)), PATH_CALM_MIN);
+	return MAX(MIN(p->calm, calm_most(p)), calm_least(p));
 }
 
 uint64_t path_expects(const struct path *p, uint64_t outstanding)

@@ -10,7 +10,7 @@
  * That is how much fits; with other traffic on the path, or a peer that is busy, less does.  So what is
  * asked for beside a reader keeps to a window of its own, `calm`, which follows the delay as TCP Vegas does
  * (Brakmo and Peterson, 1995): a round trip in which no answer came nearly as soon as the path allows
- * makes it smaller by a quarter, another one larger by an eighth.
+ * makes it smaller by a quarter, another one larger by an eighth, or by half until the first such.
  *
  * Thread: loop.
  */
@@ -36,15 +36,20 @@ struct path {
 	uint64_t window_at;
 	bool window_full;             /* this window has had a sample that was not limited */
 	uint64_t calm;                /* bytes */
+	bool calm_found;              /* it has been too much once */
 	uint64_t round_at, round_rtt; /* this round trip's begin; the least that a request in it took */
 };
 
-/* The kernel's round trip of the connection (TCP_INFO), before any request was answered. */
+/* `rtt`: the kernel's round trip of the connection (TCP_INFO), believed until a request was answered: a proxy
+ * on the way may be nearer than the peer. */
 void path_init(struct path *p, uint64_t rtt, uint64_t now);
 /* A request is sent while `outstanding` bytes are under way before it. */
 struct path_mark path_on_sent(struct path *p, uint64_t outstanding, uint64_t now);
 /* Its answer of `bytes` has arrived. */
 void path_on_delivered(struct path *p, const struct path_mark *m, uint64_t bytes, uint64_t now);
+
+/* `bytes` arrived of which it is not known when they were asked for. */
+void path_on_late(struct path *p, uint64_t bytes, uint64_t now);
 
 uint64_t path_rate(const struct path *p); /* bytes/s; PATH_RATE_GUESS before the first sample */
 uint64_t path_rtt(const struct path *p);  /* us; the least */

@@ -245,7 +245,7 @@ static uint64_t bulk_target(const struct path *p)
  * more than filling. */
 static uint64_t early_target(const struct path *p, bool interactive)
 {
-	return interactive ? interactive_target(p) * 5 / 4 : bulk_target(p);
+	return interactive ? path_holds(p) * 3 / 2 + path_rate(p) * 2 / 1000 + 2 * BLOCK_SIZE : bulk_target(p);
 }
 
 void ask_trim(struct torrent *t)
