@@ -149,7 +149,11 @@ struct torrent {
 	struct web_source *web;
 	struct bad_piece *bad;  /* owned list, see torrent_verify.c */
 
-	struct leaf_push { uint32_t piece, run, conn; } pushes[8]; /* leaf hashes to be asked for in a moment */
+	struct leaf_push {
+		uint32_t piece, run, conn;
+		uint64_t due; /* us */
+		bool again;   /* for the second time */
+	} pushes[8];          /* leaf hashes to be asked for in a moment */
 	unsigned n_pushes;
 	struct leaves *leaves;  /* owned list, see torrent_hashes.c */
 
@@ -268,6 +272,7 @@ bool leaves_usable(const struct torrent *t, uint32_t piece);
 void leaves_want(struct torrent *t, struct piece *w, uint32_t block, struct conn *c, uint64_t now);
 /* A demanded block was asked of `c`: lets leaf hashes follow, should nothing else. */
 void leaves_push_later(struct torrent *t, const struct piece *w, uint32_t block, const struct conn *c);
+void leaves_warm(struct torrent *t, struct conn *c); /* it has told what it has, and chokes us */
 void leaves_push(struct torrent *t); /* push_event's */
 void leaves_on_hashes(struct conn *c, const struct wire_hashes *h);
 void leaves_on_reject(struct conn *c, const struct wire_hashes *h);

@@ -6,10 +6,15 @@
  * .torrent, so any peer may give them, and one that gives others is dropped.  They stay with the piece
  * while it is here in part and are saved with the record; of a complete piece they are not kept.
  *
- * Behind a demand to which nothing else is asked, LEAVES_PUSHED runs more are asked for LEAVES_PUSH_US later,
- * of that piece or of those that follow.  A peer that leaves Nagle's algorithm on (libtorrent does) holds back
- * the end of a block while an earlier small segment, of the leaf hashes say, is not acknowledged: a whole
- * round trip, unless it has more to send.  Three runs fill a segment of Ethernet, and are of use.
+ * Behind a demand to which nothing else is asked, LEAVES_PUSHED runs more are asked for in a moment, of that
+ * piece or of those that follow.  A peer that leaves Nagle's algorithm on (libtorrent does) holds back the end
+ * of a block while an earlier small segment, of the leaf hashes say, is not acknowledged: a whole round
+ * trip, unless it has more to send.  Two runs fill a segment of Ethernet, and are of use.  They have to be answered
+ * after the block, and its disk takes its time: so they are asked for twice.
+ *
+ * A new peer is asked for LEAVES_WARM runs while it has not unchoked us: those of the reads that wait, and of
+ * the torrent's first pieces.  They take no time from anybody, and by them its TCP learns what the path
+ * holds: one that paces by what it saw (BBR) would go on as slowly as lone blocks began.
  */
 #include "swarm/torrent.h"
 
@@ -28,9 +33,12 @@
 #define LEAVES_TRIES 4                      /* peers that refused, then the piece is the unit ... */
 #define LEAVES_AGAIN_US (10 * US_PER_S)     /* ... for so long */
 #define LEAVES_PATIENCE_US (3 * US_PER_S)   /* least time for an answer */
-#define LEAVES_PUSH_US 1500                 /* time for the peer to have read the block from its disk's cache */
-#define LEAVES_PUSHED 3u
+#define LEAVES_PUSH_US 1000                 /* time for the peer to read the block from its disk's cache */
+#define LEAVES_PUSH_AGAIN_US 3000           /* ... or from its disk */
+#define LEAVES_PUSHED 2u
 #define LEAVES_PUSH_PIECES 4u
+#define LEAVES_WARM 64u                     /* 40 KiB: what a connection sends in its first two round trips */
+#define LEAVES_WARM_CONNS 4u                /* of a torrent; for more it would be only a cost */
 #define REFUSALS_MAX 16                     /* a peer that refused so often is asked no more */
 
 static const struct metainfo_file *file_of(const struct torrent *t, uint32_t piece)
@@ -156,11 +164,16 @@ static void want_run(struct torrent *t, struct piece *w, struct leaf_run *r, str
 void leaves_push_later(struct torrent *t, const struct piece *w, uint32_t block, const struct conn *c)
 {
 	struct leaf_push *last = t->n_pushes ? &t->pushes[t->n_pushes - 1] : NULL;
-	if (t->n_pushes == ARRAY_SIZE(t->pushes) ||
-		(last && last->piece == w->index && last->conn == c->number))
-		return;
-	t->pushes[t->n_pushes] = (struct leaf_push) {w->index, block / LEAF_RUN, c->number};
-	if (!t->n_pushes++)
+	if (t->n_pushes == ARRAY_SIZE(t->pushes) || !strncmp(c->client, "p2pfs", 5) ||
+		(last && !last->again && last->piece == w->index && last->conn == c->number))
+		return; /* p2pfs itself waits for no segment to be full */
+	t->pushes[t->n_pushes++] = (struct leaf_push) {
+		.piece = w->index,
+		.run = block / LEAF_RUN,
+		.conn = c->number,
+		.due = clock_us() + LEAVES_PUSH_US,
+	};
+	if (!event_pending(t->push_event, EV_TIMEOUT, NULL))
 		event_add(t->push_event, &(struct timeval) {.tv_usec = LEAVES_PUSH_US});
 }
 
@@ -186,23 +199,53 @@ static uint32_t ask_runs(struct torrent *t, uint32_t piece, uint32_t from, uint3
 	return asked;
 }
 
+static void push(struct torrent *t, const struct leaf_push *p, uint64_t now)
+{
+	struct conn *c = torrent_conn(t, p->conn);
+	unsigned others = 0;
+	for (unsigned k = 0; c && k < c->n_asks; k++)
+		others += c->asks[k].kind != ASK_DEMAND;
+	if (!c || others)
+		return;
+	const struct metainfo_file *f = file_of(t, p->piece);
+	uint32_t end = MIN(p->piece + LEAVES_PUSH_PIECES, f->first_piece + f->n_pieces), n = 0;
+	for (uint32_t k = p->piece; k < end && n < LEAVES_PUSHED; k++)
+		n += ask_runs(t, k, k == p->piece ? p->run : 0, LEAVES_PUSHED - n, c, now);
+}
+
 void leaves_push(struct torrent *t)
 {
 	uint64_t now = clock_us();
+	unsigned n = 0;
 	for (unsigned i = 0; i < t->n_pushes; i++) {
-		const struct leaf_push *p = &t->pushes[i];
-		struct conn *c = torrent_conn(t, p->conn);
-		unsigned others = 0;
-		for (unsigned k = 0; c && k < c->n_asks; k++)
-			others += c->asks[k].kind != ASK_DEMAND;
-		if (!c || others)
-			continue;
-		const struct metainfo_file *f = file_of(t, p->piece);
-		uint32_t end = MIN(p->piece + LEAVES_PUSH_PIECES, f->first_piece + f->n_pieces), n = 0;
-		for (uint32_t k = p->piece; k < end && n < LEAVES_PUSHED; k++)
-			n += ask_runs(t, k, k == p->piece ? p->run : 0, LEAVES_PUSHED - n, c, now);
+		struct leaf_push p = t->pushes[i];
+		if (p.due <= now) {
+			push(t, &p, now);
+			if (p.again)
+				continue;
+			p.again = true;
+			p.due = now + LEAVES_PUSH_AGAIN_US;
+		}
+		t->pushes[n++] = p;
 	}
-	t->n_pushes = 0;
+	t->n_pushes = n;
+	uint64_t next = n ? t->pushes[0].due : 0;
+	for (unsigned i = 1; i < n; i++)
+		next = MIN(next, t->pushes[i].due);
+	if (n)
+		event_add(t->push_event, &(struct timeval) {.tv_usec = (suseconds_t)(next - now)});
+}
+
+void leaves_warm(struct torrent *t, struct conn *c)
+{
+	uint64_t now = clock_us();
+	uint32_t bpp = t->layout.blocks_per_piece, left = LEAVES_WARM;
+	if (!t->meta->has_v2 || t->complete || t->read_only || t->n_conns > LEAVES_WARM_CONNS)
+		return;
+	for (const struct read *r = t->reads; r && left; r = r->next)
+		left -= ask_runs(t, r->first / bpp, r->first % bpp / LEAF_RUN, MIN(left, LEAVES_PUSHED), c, now);
+	for (uint32_t piece = 0; piece < t->layout.n_pieces && left; piece++)
+		left -= ask_runs(t, piece, 0, left, c, now);
 }
 
 void leaves_want(struct torrent *t, struct piece *w, uint32_t block, struct conn *c, uint64_t now)

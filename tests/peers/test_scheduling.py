@@ -61,50 +61,105 @@ def test_a_cold_read_fetches_its_block_and_no_more(tmp_path, stack, version, pie
         assert read(mount, offset, 4 * KiB) == data[offset:offset + 4 * KiB]
     assert [(a.piece * piece_size + a.begin) for a in seed.asked[before:]] == offsets
     # Alone by its leaf: each was asked for in a run of no more than 16 (BEP 52's `length`).
-    assert len(seed.hash_asked) >= 4 and {asked[4] for asked in seed.hash_asked} == {min(16, piece_size // BLOCK)}
+    assert {asked[4] for asked in seed.hash_asked} == {min(16, piece_size // BLOCK)}
 
 
 def test_leaf_hashes_follow_a_demand_that_nothing_follows(tmp_path, stack):
     """They push the end of the block out of a peer that waits for a full segment (Nagle)."""
-    image = random_image(tmp_path / "image", 8 * MiB)
+    image = random_image(tmp_path / "image", 64 * MiB)
     torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=512 * KiB)
     seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
     mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
     settled(seed)
     before = len(seed.hash_asked)
-    read(mount, 5 * MiB + 17 * BLOCK, 4 * KiB)  # piece 10, its second run
-    wait_until(lambda: len(seed.hash_asked) >= before + 4, "three more hash requests")
+    read(mount, 50 * MiB + 17 * BLOCK, 4 * KiB)  # piece 100, its second run
+    wait_until(lambda: len(seed.hash_asked) >= before + 5, "four more hash requests")
     leaves = [asked[3] for asked in seed.hash_asked[before:]]
-    assert leaves == [10 * 32 + 16, 10 * 32, 11 * 32, 11 * 32 + 16]
+    assert leaves == [100 * 32 + 16, 100 * 32, 101 * 32, 101 * 32 + 16, 102 * 32]
     assert len(seed.asked) == 13
 
 
+def test_a_new_peer_is_asked_for_leaf_hashes_before_it_unchokes(tmp_path, stack):
+    """The first two round trips of a connection carry something, so that its TCP learns what the path holds."""
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", unchoke=False))
+    stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    wait_until(lambda: len(seed.hash_asked) >= 64, "64 hash requests")
+    assert [asked[3] for asked in seed.hash_asked] == [16 * run for run in range(64)]
+    assert not seed.asked
+
+
 def test_a_restart_needs_no_leaf_hash_again(tmp_path, stack):
-    image = random_image(tmp_path / "image", 4 * MiB)
+    image = random_image(tmp_path / "image", 64 * MiB)
     torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
     seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
     data = image.read_bytes()
     with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
         settled(seed)
-        assert read(mount, 2 * MiB, 4 * KiB) == data[2 * MiB:][:4 * KiB]
-        wait_until(lambda: {2 * 64 + 16 * k for k in range(4)} <= {asked[3] for asked in seed.hash_asked}, "its leaves")
-        read(mount, 2 * MiB + BLOCK, 4 * KiB)
+        assert read(mount, 50 * MiB, 4 * KiB) == data[50 * MiB:][:4 * KiB]
+        wait_until(lambda: {50 * 64 + 16 * k for k in range(4)} <= {asked[3] for asked in seed.hash_asked}, "its leaves")
+        read(mount, 50 * MiB + BLOCK, 4 * KiB)
     seed.hashes = "ignore"
     before = len(seed.hash_asked)
     with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
-        offset = 2 * MiB + 40 * BLOCK
+        offset = 50 * MiB + 40 * BLOCK
         assert read(mount, offset, 4 * KiB) == data[offset:][:4 * KiB]
-        assert not [asked for asked in seed.hash_asked[before:] if asked[3] // 64 == 2]
+        assert not [asked for asked in seed.hash_asked[before:] if asked[3] // 64 == 50]
+
+
+def test_leaf_hashes_follow_a_demand_that_nothing_follows(tmp_path, stack):
+    """They push the end of the block out of a peer that waits for a full segment (Nagle)."""
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=512 * KiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    settled(seed)
+    before = len(seed.hash_asked)
+    read(mount, 50 * MiB + 17 * BLOCK, 4 * KiB)  # piece 100, its second run
+    wait_until(lambda: len(seed.hash_asked) >= before + 5, "four more hash requests")
+    leaves = [asked[3] for asked in seed.hash_asked[before:]]
+    assert leaves == [100 * 32 + 16, 100 * 32, 101 * 32, 101 * 32 + 16, 102 * 32]
+    assert len(seed.asked) == 13
+
+
+def test_a_new_peer_is_asked_for_leaf_hashes_before_it_unchokes(tmp_path, stack):
+    """The first two round trips of a connection carry something, so that its TCP learns what the path holds."""
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", unchoke=False))
+    stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    wait_until(lambda: len(seed.hash_asked) >= 64, "64 hash requests")
+    assert [asked[3] for asked in seed.hash_asked] == [16 * run for run in range(64)]
+    assert not seed.asked
+
+
+def test_a_restart_needs_no_leaf_hash_again(tmp_path, stack):
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
+    data = image.read_bytes()
+    with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
+        settled(seed)
+        assert read(mount, 50 * MiB, 4 * KiB) == data[50 * MiB:][:4 * KiB]
+        wait_until(lambda: {50 * 64 + 16 * k for k in range(4)} <= {asked[3] for asked in seed.hash_asked}, "its leaves")
+        read(mount, 50 * MiB + BLOCK, 4 * KiB)
+    seed.hashes = "ignore"
+    before = len(seed.hash_asked)
+    with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
+        offset = 50 * MiB + 40 * BLOCK
+        assert read(mount, offset, 4 * KiB) == data[offset:][:4 * KiB]
+        assert not [asked for asked in seed.hash_asked[before:] if asked[3] // 64 == 50]
 
 
 def test_leaf_hashes_are_asked_for_with_the_block(tmp_path, stack):
-    image = random_image(tmp_path / "image", 4 * MiB)
+    image = random_image(tmp_path / "image", 64 * MiB)
     torrent = make_torrent(tmp_path / "t", image, version="v2", piece_size=MiB)
     seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", latency=0.3))
     mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
     settled(seed)
     hashes, blocks = len(seed.hash_asked), len(seed.asked)
-    read(mount, 2 * MiB, 4 * KiB)
+    read(mount, 50 * MiB, 4 * KiB)
     # The answer takes 0.3 s: both were asked for before either came.
     assert abs(seed.hash_asked[hashes][0] - seed.asked[blocks].time) < 0.3
 
