@@ -27,6 +27,7 @@
 #define READS_PER_TURN 8         /* then the other connections have theirs */
 #define DEFAULT_REQQ 250u        /* of a peer that tells none: what libtorrent and transmission take */
 #define QUICK_ASKS 32u           /* with fewer under way, answers are acknowledged at once */
+#define MAX_UNANSWERED 64u       /* cancelled requests remembered of a peer that need not answer them (BEP 3) */
 #define MAX_ASKS 1000u           /* 16 MiB under way from one peer */
 /* Blocks that come without a request, beyond those whose request was forgotten: then it is no accident. */
 #define MAX_UNASKED 100u
@@ -115,6 +116,7 @@ void conn_free(struct conn *c)
 	bits_done(&c->has);
 	free(c->coming.data);
 	free(c->asks);
+	free(c->cancelled);
 	free(c->wanted);
 	free(c->allowed_fast);
 	free(c);
@@ -275,20 +277,28 @@ void conn_drop_ask(struct conn *c, unsigned i)
 /* Was a request for this block cancelled that is unanswered yet?  Then this is the answer. */
 static bool was_cancelled(struct conn *c, uint32_t piece, uint32_t block)
 {
-	for (unsigned i = 0; i < MIN(c->n_cancelled, CANCELLED_MAX); i++) {
-		if (c->cancelled[i].piece != piece || c->cancelled[i].block != block)
+	for (unsigned i = 0; i < c->n_cancelled; i++) {
+		struct cancelled *k = &c->cancelled[i];
+		if (k->piece != piece || k->block != block)
 			continue;
-		c->cancelled[i].piece = UINT32_MAX; /* no torrent has that one */
+		memmove(k, k + 1, (--c->n_cancelled - i) * sizeof(*k));
 		return true;
 	}
 	return false;
 }
 
+static void remember_cancelled(struct conn *c, const struct ask *a)
+{
+	if (c->n_cancelled >= (c->fast ? MAX_ASKS : MAX_UNANSWERED))
+		memmove(c->cancelled, c->cancelled + 1, --c->n_cancelled * sizeof(c->cancelled[0]));
+	GROW(c->cancelled, c->n_cancelled, c->cap_cancelled);
+	c->cancelled[c->n_cancelled++] = (struct cancelled) {a->piece, a->block};
+}
+
 void conn_unask(struct conn *c, unsigned i)
 {
 	struct ask a = c->asks[i];
-	c->cancelled[c->n_cancelled % CANCELLED_MAX].piece = a.piece;
-	c->cancelled[c->n_cancelled++ % CANCELLED_MAX].block = a.block;
+	remember_cancelled(c, &a);
 	conn_drop_ask(c, i);
 	c->forgotten++;
 	if (c->state != CONN_OPEN)

@@ -81,8 +81,6 @@ struct conn_env {
 
 enum conn_state { CONN_CONNECTING, CONN_SHAKING, CONN_OPEN, CONN_DEAD };
 
-#define CANCELLED_MAX 64u /* remembered: about what one read that comes while filling cancels */
-
 struct conn {
 	struct conn_env *env;
 	void *torrent;               /* borrowed; NULL until an incoming one is bound */
@@ -118,9 +116,9 @@ struct conn {
 	unsigned n_asks, cap_asks;
 	uint64_t outstanding;    /* their bytes */
 	/* Requests that were cancelled, and whose answer (the block all the same, or BEP 6's reject) has not come:
-	 * it is not taken for that of a newer request.  A ring. */
-	struct { uint32_t piece, block; } cancelled[CANCELLED_MAX];
-	unsigned n_cancelled;
+	 * it is not taken for that of a newer request.  Oldest first. */
+	struct cancelled { uint32_t piece, block; } *cancelled; /* owned */
+	unsigned n_cancelled, cap_cancelled;
 	uint32_t forgotten;      /* requests taken off that the peer may answer all the same */
 	uint32_t unasked;        /* blocks that came without a request */
 	unsigned refusals;       /* rounds of refused requests, less the blocks that came since */
