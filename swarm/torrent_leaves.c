@@ -36,7 +36,7 @@
 #define LEAVES_PUSH_US 1000                 /* time for the peer to read the block from its disk's cache */
 #define LEAVES_PUSH_AGAIN_US 3000           /* ... or from its disk */
 #define LEAVES_PUSHED 2u
-#define LEAVES_PUSH_PIECES 4u
+#define LEAVES_PUSH_PIECES 64u              /* looked at for runs that are not known yet */
 #define LEAVES_WARM 64u                     /* 40 KiB: what a connection sends in its first two round trips */
 #define LEAVES_WARM_CONNS 4u                /* of a torrent; for more it would be only a cost */
 #define REFUSALS_MAX 16                     /* a peer that refused so often is asked no more */
