@@ -14,7 +14,7 @@ demo="qemu-utils"
 tests="libcmocka-dev python3 python3-pytest python3-pytest-xdist python3-pytest-timeout python3-libtorrent
 	python3-redis transmission-daemon transmission-cli opentracker aria2 btfs nginx-light redis-server
 	curl qemu-system-x86 util-linux iproute2 openssl sqlite3 strace xfsprogs e2fsprogs mtools
-	dosfstools syslinux syslinux-common extlinux fdisk busybox-static cpio kmod linux-image-cloud-amd64 wrk"
+	dosfstools syslinux syslinux-common extlinux fdisk busybox-static cpio kmod linux-image-cloud-amd64 wrk systemd"
 dev="clang clang-format clang-tidy llvm"
 
 case ${1:-test} in

@@ -183,6 +183,8 @@ static void on_done(
 	}
 	r->tried = true;
 	if (error) {
+		if (!no_address && (!r->error || strcmp(r->error, error)))
+			log_warn("tracker %s: %s", r->tracker->redacted, error);
 		replace(&r->error, error);
 		r->no_address = no_address;
 		r->turn++; /* the name's next address, ... */

@@ -589,7 +589,6 @@ void torrent_on_message(struct conn *c, const struct wire_message *m)
 			count_has(t, c, 1);
 		t->demands_open = true;
 		on_peer_has(t, c);
-		leaves_warm(t, c);
 		break;
 	case WIRE_BITFIELD:
 	case WIRE_HAVE_ALL:

@@ -240,7 +240,8 @@ void leaves_warm(struct torrent *t, struct conn *c)
 {
 	uint64_t now = clock_us();
 	uint32_t bpp = t->layout.blocks_per_piece, left = LEAVES_WARM;
-	if (!t->meta->has_v2 || t->complete || t->read_only || t->n_conns > LEAVES_WARM_CONNS)
+	if (!t->meta->has_v2 || t->complete || t->read_only || t->n_conns > LEAVES_WARM_CONNS ||
+		!c->choked || !c->has.set)
 		return;
 	for (const struct read *r = t->reads; r && left; r = r->next)
 		left -= ask_runs(t, r->first / bpp, r->first % bpp / LEAF_RUN, MIN(left, LEAVES_PUSHED), c, now);
