@@ -44,6 +44,7 @@ static void piece_free(struct piece *w)
 	for (uint32_t i = 0; w->runs && i < piece_runs(w); i++)
 		free(w->runs[i].hashes);
 	free(w->runs);
+	hasher_free(w->sha1);
 	free(w);
 }
 

@@ -66,6 +66,8 @@ struct piece {
 	uint32_t jobs;           /* workers that look at it: it is not freed meanwhile */
 	struct leaf_run *runs;   /* owned: one for each LEAF_RUN blocks, or NULL: none is known or asked for */
 	uint32_t runs_asked, runs_known;
+	struct hasher *sha1;     /* owned, of v1: of its first `hashed` blocks; NULL: of none */
+	uint32_t hashed;
 	uint32_t from;           /* where filling goes on: behind the last demand */
 	bool bad;                /* found wrong as a whole: its leaves are to tell who lied */
 	bool whole;              /* a read needs all of it: its blocks cannot be verified alone */

@@ -30,6 +30,7 @@
 
 #define CHECK_JOBS 2 /* pieces of a store hashed at once: as many as the smallest machine has cores */
 #define DISK_RETRY_US (5 * US_PER_S)
+#define AHEAD_BLOCKS 16u /* hashed at once before a v1 piece is whole: 256 KiB, a fraction of a millisecond */
 #define BAD_PIECES_MAX 64 /* remembered at once; one more forgets the oldest */
 
 struct bad_piece {
@@ -249,6 +250,13 @@ static void on_job_done(struct work *work)
 	}
 	if (j->what == VERIFY_PIECE && good)
 		convict(t, j);
+	if (j->what == VERIFY_AHEAD) {
+		w->hashed += j->n;
+	} else if (j->what == VERIFY_PIECE && w->sha1) {
+		hasher_free(w->sha1);
+		w->sha1 = NULL;
+		w->hashed = 0;
+	}
 	for (uint32_t k = 0; k < j->n; k++)
 		complete |= settle(t, w, j, &j->blocks[k]);
 	if (j->what == VERIFY_PIECE && !good)
@@ -342,6 +350,24 @@ static bool read_wants_any(const struct torrent *t, const struct piece *w)
 	return false;
 }
 
+/* A v1 piece that a read waits for is hashed as far as its blocks lie there in order. */
+static void hash_ahead(struct torrent *t, struct piece *w)
+{
+	uint32_t end = w->hashed;
+	while (end < w->n_blocks && w->blocks[end].state == BLOCK_GOT)
+		end++;
+	if (end - w->hashed < AHEAD_BLOCKS || !read_wants_any(t, w))
+		return;
+	if (!w->sha1)
+		w->sha1 = hasher_new_sha1();
+	struct verify_job *j = new_job(t, w->index, VERIFY_AHEAD, end - w->hashed, on_job_done);
+	j->sha1 = w->sha1;
+	for (uint32_t i = w->hashed; i < end; i++)
+		add_block(t, j, w, i);
+	log_debug(LOG_PICK, "piece %u: hashed up to block %u of %u as it comes", w->index, end, w->n_blocks);
+	post(t, w, j, true);
+}
+
 void verify_on_got(struct torrent *t, struct piece *w)
 {
 	uint32_t fresh = 0, alone = 0, busy = 0;
@@ -355,10 +381,19 @@ void verify_on_got(struct torrent *t, struct piece *w)
 	bool whole = w->count[BLOCK_GOT] + w->count[BLOCK_GOOD] + w->count[BLOCK_HAVE] == w->n_blocks;
 	/* By the piece: all of it is here, and no block is with a worker already, which would free it under
 	 * this one.  While leaf hashes are on their way because the piece was found wrong, they decide. */
-	if (!fresh || (!alone && (!whole || busy || w->bad)))
+	if (!fresh || (!alone && (busy || w->bad)))
 		return;
+	if (!alone && !whole) {
+		if (!t->meta->has_v2)
+			hash_ahead(t, w);
+		return;
+	}
 	struct verify_job *j = alone ? new_job(t, w->index, VERIFY_BLOCKS, alone, on_job_done) :
 				       new_job(t, w->index, VERIFY_PIECE, w->n_blocks, on_job_done);
+	if (!alone && w->sha1) {
+		j->sha1 = w->sha1;
+		j->hashed = w->hashed;
+	}
 	for (uint32_t i = 0; i < w->n_blocks; i++) {
 		bool take = w->blocks[i].state == BLOCK_GOT && !w->blocks[i].busy;
 		if (alone ? take && piece_leaf(w, i) : true)

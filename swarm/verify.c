@@ -67,9 +67,9 @@ static void check_blocks(struct verify_job *j, uint8_t *scratch)
 
 static bool check_sha1(struct verify_job *j, uint8_t *scratch)
 {
-	struct hasher *h = hasher_new_sha1();
+	struct hasher *own = j->sha1 ? NULL : hasher_new_sha1(), *h = own ? own : j->sha1;
 	bool all = true;
-	for (uint32_t k = 0; k < j->n && all; k++) {
+	for (uint32_t k = j->hashed; k < j->n && all; k++) {
 		const uint8_t *data = bytes_of(j, &j->blocks[k], scratch);
 		all = data;
 		if (data)
@@ -77,7 +77,7 @@ static bool check_sha1(struct verify_job *j, uint8_t *scratch)
 	}
 	uint8_t hash[SHA1_LEN];
 	hasher_end(h, hash);
-	hasher_free(h);
+	hasher_free(own);
 	return all && !memcmp(hash, j->layout->meta->pieces + (size_t)SHA1_LEN * j->piece, SHA1_LEN);
 }
 
@@ -104,6 +104,9 @@ static void run(struct work *w)
 
 	if (j->what == VERIFY_BLOCKS) {
 		check_blocks(j, scratch);
+	} else if (j->what == VERIFY_AHEAD) {
+		for (uint32_t k = 0; k < j->n; k++)
+			hasher_add(j->sha1, j->blocks[k].data, j->blocks[k].len);
 	} else {
 		bool good = j->what == VERIFY_WRITE ||
 			(j->layout->meta->has_v2 ? check_root(j, scratch) : check_sha1(j, scratch));

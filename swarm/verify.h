@@ -6,6 +6,8 @@
  *
  *	VERIFY_BLOCKS  each block against its leaf hash (BEP 52)
  *	VERIFY_PIECE   all blocks together: SHA-1 (v1), or the root of their leaf hashes (v2, hybrid)
+ *	VERIFY_AHEAD   nothing yet: takes the SHA-1 of a v1 piece that is not whole further by them, so that
+ *	               little is left to hash when its last block comes
  *	VERIFY_WRITE   nothing: they are good; write them
  *
  * Good blocks are then written, when `write` is set.  The job owns no data: the blocks are the
@@ -25,7 +27,7 @@
 struct layout;
 struct store;
 
-enum verify_what { VERIFY_BLOCKS, VERIFY_PIECE, VERIFY_WRITE };
+enum verify_what { VERIFY_BLOCKS, VERIFY_PIECE, VERIFY_AHEAD, VERIFY_WRITE };
 
 struct verify_block {
 	uint32_t i, len;
@@ -42,6 +44,8 @@ struct verify_job {
 	uint32_t piece;
 	enum verify_what what;
 	bool write;
+	struct hasher *sha1;     /* AHEAD, and PIECE of v1 (or NULL): of its first `hashed` blocks; borrowed */
+	uint32_t hashed;
 	int read_error, write_error;
 	uint32_t n;
 	struct verify_block blocks[];

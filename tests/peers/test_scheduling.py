@@ -258,3 +258,22 @@ def test_blocks_alone_and_pieces_whole_get_along(tmp_path, stack):
             offset = rng.randrange(len(data) // BLOCK) * BLOCK
             assert read(mount, offset, 2 * BLOCK) == data[offset:offset + 2 * BLOCK]
     assert mount.path.read_bytes() == data
+
+
+def test_a_piece_of_v1_is_hashed_as_it_comes(tmp_path, stack):
+    """So that the last block's arrival is all that a read waits for; a wrong copy does not spoil the next one."""
+    image = random_image(tmp_path / "image", 16 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="v1", piece_size=4 * MiB)
+    liar = stack.enter_context(Peer(torrent, image, address="127.0.0.2", lie=lambda piece, begin: begin == 20 * BLOCK))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={liar.peer}", "fill=off", "debug=pick"))
+    good = Peer(torrent, image, address="127.0.0.3", rate=8 * MiB)
+    data = image.read_bytes()
+    with good:
+        wait_until(lambda: "banned" in mount.log.read_text(), "the liar is banned")
+        good.connect(mount.address, mount.port)
+        for piece in (1, 2):
+            offset = piece * 4 * MiB + 123456
+            assert read(mount, offset, 4 * KiB) == data[offset:][:4 * KiB]
+    ahead = [line for line in mount.log.read_text().splitlines() if "as it comes" in line]
+    assert any("piece 2: hashed up to block" in line for line in ahead)
+    assert len([line for line in ahead if "piece 1:" in line]) >= 3
