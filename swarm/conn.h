@@ -124,6 +124,7 @@ struct conn {
 	unsigned refusals;       /* rounds of refused requests, less the blocks that came since */
 	uint64_t refused_until;  /* nothing is asked before */
 	unsigned hash_rejects;   /* how often it refused leaf hashes */
+	uint64_t hashes_asked, hash_answers; /* requests for them; answers, of whatever kind */
 	uint64_t timeouts;       /* blocks that did not come in time, since the last that did */
 	uint32_t *allowed_fast;  /* owned: pieces it lets us ask for while choked */
 	unsigned n_allowed_fast;

@@ -293,10 +293,19 @@ static bool has_piece(const struct bits *has, uint32_t piece)
 	return !has || bits_get(has, piece);
 }
 
-static bool next_in_work(struct picker *p, const struct bits *has, uint32_t *ret_piece,
+/* In work for its leaf hashes alone. */
+static bool is_untouched(const struct piece *w)
+{
+	return w->count[BLOCK_MISSING] == w->n_blocks;
+}
+
+static bool next_in_work(struct picker *p, const struct bits *has, bool may_open, uint32_t *ret_piece,
 	uint32_t *ret_block)
 {
 	for (struct piece *w = p->head; w; w = w->next) {
+		bool idle = w->count[BLOCK_MISSING] + w->count[BLOCK_HAVE] == w->n_blocks;
+		if (is_untouched(w) || (idle && !may_open))
+			continue;
 		if (!w->count[BLOCK_MISSING] || bits_get(&p->reserved, w->index) || !has_piece(has, w->index))
 			continue;
 		for (uint32_t k = 0, i = w->from; k < w->n_blocks; k++, i++) {
@@ -323,7 +332,7 @@ static bool rarest(struct picker *p, const struct bits *has, uint32_t *ret_piece
 		uint32_t from = round ? 0 : start, to = round ? start : n;
 		for (uint32_t i = bits_next_clear(&p->pieces, from); i < to && seen < PICKER_SAMPLE;
 			i = bits_next_clear(&p->pieces, i + 1)) {
-			if (p->work[i] || bits_get(&p->reserved, i) || !has_piece(has, i))
+			if ((p->work[i] && !is_untouched(p->work[i])) || bits_get(&p->reserved, i) || !has_piece(has, i))
 				continue;
 			seen++;
 			if (best == n || p->rarity[i] < p->rarity[best])
@@ -337,7 +346,7 @@ static bool rarest(struct picker *p, const struct bits *has, uint32_t *ret_piece
 bool picker_next(struct picker *p, const struct bits *has, bool may_open, uint32_t *ret_piece,
 	uint32_t *ret_block)
 {
-	if (next_in_work(p, has, ret_piece, ret_block))
+	if (next_in_work(p, has, may_open, ret_piece, ret_block))
 		return true;
 	uint32_t piece;
 	if (!may_open || !rarest(p, has, &piece))

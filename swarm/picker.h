@@ -54,6 +54,7 @@ enum leaf_state { LEAVES_UNKNOWN, LEAVES_ASKED, LEAVES_KNOWN, LEAVES_NOWHERE };
 
 struct leaf_run {
 	enum leaf_state state;
+	bool needed;     /* for a block that was asked for; else it goes along, and is worth no second try */
 	unsigned tries;  /* how many refused */
 	uint32_t from;   /* the source that was asked */
 	uint64_t at;     /* when it was, or when they were found nowhere */
@@ -65,12 +66,12 @@ struct piece {
 	uint32_t count[BLOCK_STATES];
 	uint32_t jobs;           /* workers that look at it: it is not freed meanwhile */
 	struct leaf_run *runs;   /* owned: one for each LEAF_RUN blocks, or NULL: none is known or asked for */
-	uint32_t runs_asked, runs_known;
+	uint32_t runs_asked, runs_known, runs_nowhere;
 	struct hasher *sha1;     /* owned, of v1: of its first `hashed` blocks; NULL: of none */
 	uint32_t hashed;
 	uint32_t from;           /* where filling goes on: behind the last demand */
 	bool bad;                /* found wrong as a whole: its leaves are to tell who lied */
-	bool whole;              /* a read needs all of it: its blocks cannot be verified alone */
+	bool whole;              /* its blocks cannot be verified alone, or not all: a read needs all of it */
 	struct piece *prev, *next;
 	struct block blocks[];
 };

@@ -135,26 +135,25 @@ static void ask_conn(struct torrent *t, struct conn *c, uint32_t piece, uint32_t
 static bool demand_block(struct torrent *t, uint32_t piece, uint32_t block, uint32_t end, uint64_t now)
 {
 	enum block_state state = picker_state(&t->picker, piece, block);
-	if (state > BLOCK_ASKED)
+	if (state > BLOCK_GOT)
 		return true;
-	if (state == BLOCK_ASKED) {
-		struct piece *w = picker_piece(&t->picker, piece);
-		if (!w->whole)
-			leaves_want(t, w, block, NULL, now);
+	if (state == BLOCK_ASKED || state == BLOCK_GOT) {
+		leaves_want(t, picker_piece(&t->picker, piece), block, NULL, now);
 		return true;
 	}
 	struct source s = best_source(t, piece, block, NULL, now);
 	if (!number_of(&s))
 		return false;
-	struct piece *w = picker_open(&t->picker, piece);
 	if (s.conn) {
 		ask_conn(t, s.conn, piece, block, ASK_DEMAND, now);
 	} else {
 		uint32_t first = block_number(t, piece, block);
 		web_ask(t, s.web, first, end, WEBSEED_ASKS, now);
 	}
-	if (!w->whole)
-		leaves_want(t, w, block, s.conn, now);
+	struct piece *w = picker_piece(&t->picker, piece);
+	if (!w)
+		return false;
+	leaves_want(t, w, block, s.conn, now);
 	if (s.conn)
 		leaves_push_later(t, w, block, s.conn);
 	return true;
@@ -289,9 +288,7 @@ static bool ask_near(struct torrent *t, uint32_t k, uint32_t end, bool filling, 
 	if (best.conn->outstanding >= (interactive ? interactive_target(path) : bulk_target(path)))
 		return false;
 	ask_conn(t, best.conn, piece, i, filling ? ASK_FILL : ASK_NEAR, now);
-	struct piece *w = picker_piece(&t->picker, piece);
-	if (!w->whole)
-		leaves_want(t, w, i, best.conn, now);
+	leaves_want(t, picker_piece(&t->picker, piece), i, best.conn, now);
 	return true;
 }
 
@@ -432,7 +429,7 @@ int ask_early(struct torrent *t, uint32_t number, uint32_t end, uint64_t now)
 	else
 		web_ask(t, s.web, number, end, WEBSEED_ASKS, now);
 	struct piece *w = picker_piece(&t->picker, piece);
-	if (w && !w->whole)
+	if (w)
 		leaves_want(t, w, block, s.conn, now);
 	return 0;
 }

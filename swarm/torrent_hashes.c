@@ -25,6 +25,7 @@
 #define HASH_COST_MAX (HASH_RATE / 10) /* counted for one request: what a limiter lets pass at once */
 #define HASH_JOBS 256          /* of one peer under way; more are rejected */
 #define LEAVES_KEPT (1u << 20) /* leaf hashes of 512 MiB */
+#define LEAVES_ENTRIES 512u    /* pieces: the list is gone through from its begin */
 
 /* The leaf hashes of one piece, shared by the jobs that need them; the first one makes them. */
 struct leaves {
@@ -34,7 +35,6 @@ struct leaves {
 	bool asked;        /* of a worker, for the limits; loop */
 	pthread_mutex_t lock;
 	bool made;
-	int error;
 	uint8_t hashes[];
 };
 
@@ -83,14 +83,13 @@ static int make(struct torrent *t, struct leaves *l)
 	return memcmp(root, expect, SHA256_LEN) ? -EIO : 0;
 }
 
-/* On a worker: its hashes, or NULL when the store cannot be read. */
-static const uint8_t *made(struct torrent *t, struct leaves *l)
+/* On a worker: makes sure that they are made; -errno when the store cannot be read. */
+static int made(struct torrent *t, struct leaves *l)
 {
 	LOCK_SCOPE(&l->lock);
-	if (!l->made)
-		l->error = make(t, l);
-	l->made = !l->error;
-	return l->made ? l->hashes : NULL;
+	int r = l->made ? 0 : make(t, l);
+	l->made = !r;
+	return r;
 }
 
 static void leaves_free(struct leaves *l)
@@ -103,10 +102,11 @@ static void leaves_free(struct leaves *l)
 static void trim(struct torrent *t, size_t keep)
 {
 	size_t bytes = 0;
+	unsigned n = 0;
 	for (struct leaves **p = &t->leaves; *p;) {
 		struct leaves *l = *p;
 		bytes += (size_t)SHA256_LEN * l->n;
-		if (bytes <= keep || l->refs) {
+		if ((bytes <= keep && ++n <= LEAVES_ENTRIES) || l->refs) {
 			p = &l->next;
 			continue;
 		}
@@ -158,10 +158,10 @@ static int node_at(struct hash_job *j, unsigned layer, uint64_t index, uint8_t r
 			memcpy(ret, merkle_pad(layer), SHA256_LEN);
 			return 0;
 		}
-		const uint8_t *leaves = made(j->t, j->pieces[piece]);
-		if (!leaves)
-			return j->pieces[piece]->error;
-		merkle_root(leaves + (size_t)SHA256_LEN * at, MIN(1u << layer, j->pieces[piece]->n - at), 0,
+		int r = made(j->t, j->pieces[piece]);
+		if (r < 0)
+			return r;
+		merkle_root(j->pieces[piece]->hashes + (size_t)SHA256_LEN * at, MIN(1u << layer, j->pieces[piece]->n - at), 0,
 			layer, ret);
 		return 0;
 	}
@@ -209,7 +209,7 @@ static void hash_done(struct work *work)
 	}
 	for (uint32_t i = 0; i < j->n_pieces; i++) {
 		j->pieces[i]->refs--;
-		j->pieces[i]->asked = j->pieces[i]->asked && !j->error;
+		j->pieces[i]->asked = j->pieces[i]->asked && (!j->error || j->error == -EAGAIN);
 	}
 	trim(j->t, LEAVES_KEPT);
 	free(j->pieces);
@@ -257,8 +257,8 @@ static bool can_answer(const struct torrent *t, const struct metainfo_file *f,
 static void take_pieces(struct torrent *t, struct hash_job *j)
 {
 	uint32_t bpp = t->layout.blocks_per_piece;
-	if (j->h.base_layer)
-		return;
+	if (j->h.base_layer || (bpp == 1 && j->file->n_pieces > 1))
+		return; /* from the piece layer */
 	uint32_t last = (uint32_t)MIN(((uint64_t)j->h.index + j->h.length - 1) / bpp,
 		(uint64_t)j->file->n_pieces - 1);
 	j->first = j->h.index / bpp;
@@ -273,7 +273,10 @@ static void take_pieces(struct torrent *t, struct hash_job *j)
 /* Bytes that a worker has to hash for it. */
 static uint64_t cost_of(const struct torrent *t, const struct hash_job *j)
 {
-	uint64_t cost = BLOCK_SIZE; /* none at all would make requests free */
+	/* Looking them up is not free either, nor are uncles above the piece layer. */
+	uint64_t cost = (uint64_t)BLOCK_SIZE * (1 + j->n_pieces);
+	if (j->h.base_layer || (1u << MIN(j->h.proof_layers, 31u)) >= t->layout.blocks_per_piece)
+		cost += (uint64_t)j->file->n_pieces * 2 * SHA256_LEN;
 	for (uint32_t i = 0; i < j->n_pieces; i++) {
 		if (!j->pieces[i]->asked)
 			cost += layout_piece_len(&t->layout, j->pieces[i]->piece);
@@ -306,11 +309,12 @@ void hashes_on_request(struct conn *c, const struct wire_hashes *h)
 	c->jobs++;
 	t->jobs++;
 	uint64_t cost = cost_of(t, j);
-	if (limiter_take(&c->hash_limit, cost, now) < cost) {
+	if (limiter_wait(&c->hash_limit, cost, now)) {
 		j->error = -EAGAIN;
 		hash_done(&j->work);
 		return;
 	}
+	limiter_force(&c->hash_limit, cost, now);
 	for (uint32_t i = 0; i < j->n_pieces; i++)
 		j->pieces[i]->asked = true;
 	work_post(t->parts->pool, &j->work);

@@ -6,10 +6,10 @@
  * .torrent, so any peer may give them, and one that gives others is dropped.  They stay with the piece
  * while it is here in part and are saved with the record; of a complete piece they are not kept.
  *
- * Behind a demand to which nothing else is asked, LEAVES_PUSHED runs more are asked for in a moment, of that
- * piece or of those that follow.  A peer that leaves Nagle's algorithm on (libtorrent does) holds back the end
+ * Behind a demand to which nothing else is asked, LEAVES_PUSH_BYTES of leaves more are asked for in a moment, of
+ * that piece or of those that follow.  A peer that leaves Nagle's algorithm on (libtorrent does) holds back the end
  * of a block while an earlier small segment, of the leaf hashes say, is not acknowledged: a whole round
- * trip, unless it has more to send.  Two runs fill a segment of Ethernet, and are of use.  They have to be answered
+ * trip, unless it has more to send.  These fill a segment, and are of use.  They have to be answered
  * after the block, and its disk takes its time: so they are asked for twice.
  *
  * A new peer is asked for LEAVES_WARM runs while it has not unchoked us: those of the reads that wait, and of
@@ -35,9 +35,11 @@
 #define LEAVES_PATIENCE_US (3 * US_PER_S)   /* least time for an answer */
 #define LEAVES_PUSH_US 1000                 /* time for the peer to read the block from its disk's cache */
 #define LEAVES_PUSH_AGAIN_US 3000           /* ... or from its disk */
-#define LEAVES_PUSHED 2u
+#define LEAVES_PUSH_BYTES 1100u             /* with a block's end that fills a segment of Ethernet */
 #define LEAVES_PUSH_PIECES 64u              /* looked at for runs that are not known yet */
 #define LEAVES_WARM 64u                     /* 40 KiB: what a connection sends in its first two round trips */
+#define LEAVES_WARM_READ 4u                 /* of them for one read that waits */
+#define HASHES_HEADER 53u                   /* of the message, BEP 52 */
 #define LEAVES_WARM_CONNS 4u                /* of a torrent; for more it would be only a cost */
 #define REFUSALS_MAX 16                     /* a peer that refused so often is asked no more */
 
@@ -117,6 +119,9 @@ static void set_state(struct piece *w, struct leaf_run *r, enum leaf_state state
 {
 	w->runs_asked += (state == LEAVES_ASKED) - (r->state == LEAVES_ASKED);
 	w->runs_known += (state == LEAVES_KNOWN) - (r->state == LEAVES_KNOWN);
+	w->runs_nowhere += (state == LEAVES_NOWHERE) - (r->state == LEAVES_NOWHERE);
+	w->whole = w->runs_nowhere;
+	w->bad = w->bad && w->runs_asked;
 	r->state = state;
 	r->at = now;
 }
@@ -129,6 +134,7 @@ static void ask_run(struct torrent *t, struct piece *w, struct leaf_run *r, stru
 	set_state(w, r, LEAVES_ASKED, now);
 	r->from = c->number;
 	r->tries++;
+	c->hashes_asked++;
 }
 
 /* Has the peer that was asked (NULL: it is gone) had time enough to answer? */
@@ -158,7 +164,8 @@ static void want_run(struct torrent *t, struct piece *w, struct leaf_run *r, str
 	set_state(w, r, LEAVES_NOWHERE, now);
 	r->tries = 0;
 	r->from = 0;
-	w->whole = true;
+	t->demands_open = true; /* the rest of the piece is needed now */
+	ask_soon(t);
 }
 
 void leaves_push_later(struct torrent *t, const struct piece *w, uint32_t block, const struct conn *c)
@@ -209,8 +216,11 @@ static void push(struct torrent *t, const struct leaf_push *p, uint64_t now)
 		return;
 	const struct metainfo_file *f = file_of(t, p->piece);
 	uint32_t end = MIN(p->piece + LEAVES_PUSH_PIECES, f->first_piece + f->n_pieces), n = 0;
-	for (uint32_t k = p->piece; k < end && n < LEAVES_PUSHED; k++)
-		n += ask_runs(t, k, k == p->piece ? p->run : 0, LEAVES_PUSHED - n, c, now);
+	for (uint32_t k = p->piece; k < end && n < LEAVES_PUSH_BYTES; k++) {
+		uint32_t each = HASHES_HEADER + SHA256_LEN * hashes_of(t, k);
+		uint32_t most = (LEAVES_PUSH_BYTES - n + each - 1) / each;
+		n += each * ask_runs(t, k, k == p->piece ? p->run : 0, most, c, now);
+	}
 }
 
 void leaves_push(struct torrent *t)
@@ -244,7 +254,7 @@ void leaves_warm(struct torrent *t, struct conn *c)
 		!c->choked || !c->has.set)
 		return;
 	for (const struct read *r = t->reads; r && left; r = r->next)
-		left -= ask_runs(t, r->first / bpp, r->first % bpp / LEAF_RUN, MIN(left, LEAVES_PUSHED), c, now);
+		left -= ask_runs(t, r->first / bpp, r->first % bpp / LEAF_RUN, MIN(left, LEAVES_WARM_READ), c, now);
 	for (uint32_t piece = 0; piece < t->layout.n_pieces && left; piece++)
 		left -= ask_runs(t, piece, 0, left, c, now);
 }
@@ -257,17 +267,20 @@ void leaves_want(struct torrent *t, struct piece *w, uint32_t block, struct conn
 	}
 	if (!w->runs)
 		w->runs = xcalloc(piece_runs(w), sizeof(w->runs[0]));
+	w->runs[block / LEAF_RUN].needed = true;
 	want_run(t, w, &w->runs[block / LEAF_RUN], c, now);
 }
 
 /* -- answers ------------------------------------------------------------------------------------- */
 
 /* The run that an answer of `c` is for; *ret_piece: its piece. */
-static struct leaf_run *asked_run(struct torrent *t, const struct conn *c, const struct wire_hashes *h,
+static struct leaf_run *asked_run(struct torrent *t, struct conn *c, const struct wire_hashes *h,
 	struct piece **ret_piece)
 {
 	uint32_t bpp = t->layout.blocks_per_piece;
-	for (uint32_t i = 0; t->meta->has_v2 && i < t->meta->n_files && !h->base_layer; i++) {
+	if (h->base_layer || c->hash_answers++ >= c->hashes_asked)
+		return NULL;
+	for (uint32_t i = 0; t->meta->has_v2 && i < t->meta->n_files; i++) {
 		const struct metainfo_file *f = &t->meta->files[i];
 		if (!f->length || h->index / bpp >= f->n_pieces || memcmp(f->root, h->root, SHA256_LEN))
 			continue;
@@ -284,26 +297,27 @@ static struct leaf_run *asked_run(struct torrent *t, const struct conn *c, const
 	return NULL;
 }
 
+/* The caller tidies the piece. */
 static void ask_elsewhere(struct torrent *t, struct piece *w, struct leaf_run *r, uint64_t now)
 {
 	set_state(w, r, LEAVES_UNKNOWN, now);
+	if (!r->needed)
+		return;
 	want_run(t, w, r, NULL, now);
-	if (r->state == LEAVES_NOWHERE) {
-		w->bad = w->bad && w->runs_asked;
-		t->demands_open = true; /* the rest of the piece is needed now */
+	if (r->state == LEAVES_NOWHERE)
 		verify_on_got(t, w);
-		ask_soon(t);
-	}
 }
 
 void leaves_on_reject(struct conn *c, const struct wire_hashes *h)
 {
+	struct torrent *t = c->torrent;
 	struct piece *w;
-	struct leaf_run *r = asked_run(c->torrent, c, h, &w);
+	struct leaf_run *r = asked_run(t, c, h, &w);
 	if (!r)
 		return;
 	c->hash_rejects++;
-	ask_elsewhere(c->torrent, w, r, clock_us());
+	ask_elsewhere(t, w, r, clock_us());
+	picker_tidy(&t->picker, w);
 }
 
 /* Each run that `c` was asked for (NULL: of anybody who is overdue) is asked of somebody else. */
@@ -311,6 +325,7 @@ static void give_up_asked(struct torrent *t, const struct conn *c, uint64_t now)
 {
 	struct piece *next;
 	for (struct piece *w = t->picker.head; w; w = next) {
+		bool gave_up = false;
 		next = w->next;
 		for (uint32_t i = 0; w->runs_asked && i < piece_runs(w); i++) {
 			struct leaf_run *r = &w->runs[i];
@@ -322,7 +337,10 @@ static void give_up_asked(struct torrent *t, const struct conn *c, uint64_t now)
 			if (asked)
 				asked->hash_rejects++;
 			ask_elsewhere(t, w, r, now);
+			gave_up = true;
 		}
+		if (gave_up)
+			picker_tidy(&t->picker, w);
 	}
 }
 
@@ -334,6 +352,11 @@ void leaves_on_closed(struct torrent *t, struct conn *c)
 void leaves_on_tick(struct torrent *t, uint64_t now)
 {
 	give_up_asked(t, NULL, now);
+	/* Where an overdue run was met on another way, the piece's blocks may wait for this. */
+	for (struct piece *w = t->picker.head; w; w = w->next) {
+		if (w->runs_nowhere && w->count[BLOCK_GOT])
+			verify_on_got(t, w);
+	}
 }
 
 /* By its leaf hash the block is zeros, and it lies in a hole: nothing has to come. */
@@ -363,8 +386,6 @@ static void take(struct torrent *t, struct piece *w, struct leaf_run *r, const u
 {
 	r->hashes = xmemdup(hashes, (size_t)SHA256_LEN * hashes_of(t, w->index));
 	set_state(w, r, LEAVES_KNOWN, 0);
-	w->whole = false;
-	w->bad = w->bad && w->runs_asked;
 }
 
 void leaves_on_hashes(struct conn *c, const struct wire_hashes *h)

@@ -190,7 +190,8 @@ static void on_bad_piece(struct torrent *t, struct piece *w, const struct verify
 	bool had = w->count[BLOCK_HAVE]; /* then the fault may be in the store */
 	log_warn("%s: piece %u is wrong%s", t->meta->name, w->index,
 		from && !had ? "" : "; who sent it is found out with the next copy");
-	if (leaves_usable(t, w->index) && !(from && !had)) {
+	/* What the store had may be the fault: then nothing of it is believed. */
+	if (leaves_usable(t, w->index) && !from && !had) {
 		uint64_t now = clock_us();
 		for (uint32_t i = 0; i < w->n_blocks; i++) {
 			if (w->blocks[i].state == BLOCK_GOT)
@@ -356,7 +357,7 @@ static void hash_ahead(struct torrent *t, struct piece *w)
 	uint32_t end = w->hashed;
 	while (end < w->n_blocks && w->blocks[end].state == BLOCK_GOT)
 		end++;
-	if (end - w->hashed < AHEAD_BLOCKS || !read_wants_any(t, w))
+	if (end - w->hashed < AHEAD_BLOCKS || !w->whole || !read_wants(t, w->index, 0))
 		return;
 	if (!w->sha1)
 		w->sha1 = hasher_new_sha1();

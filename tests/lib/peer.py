@@ -40,7 +40,7 @@ class Peer:
       unchoke         False: never unchokes
       choke_every     chokes after so many blocks, and unchokes at once (without fast: requests are forgotten)
       reject          reject(piece, begin) -> true: that request is refused
-      hashes          "answer", "reject", "ignore", "lie", "short"
+      hashes          "answer", "reject", "ignore", "lie", "short"; or hashes(index) -> one of them
       metadata        "answer" (BEP 9), "reject", "ignore", "lie", "short", "other size", "cut" (ends the connection);
                       None: does not offer any
       metadata_size   told instead of the right one
@@ -285,15 +285,16 @@ class Connection:
         root, numbers = payload[:32], self._numbers(payload[32:], 4)
         with peer.lock:
             peer.hash_asked.append((time.monotonic(), root, *numbers))
-        if peer.hashes == "ignore":
+        how = peer.hashes(numbers[1]) if callable(peer.hashes) else peer.hashes
+        if how == "ignore":
             return
         found = peer.content.hashes(root, *numbers) if peer.meta.v2 else None
-        if found is None or peer.hashes == "reject":
+        if found is None or how == "reject":
             self.queue(message(HASH_REJECT, payload))
             return
-        if peer.hashes == "lie":
+        if how == "lie":
             found[0] = hashlib.sha256(b"a lie").digest()
-        elif peer.hashes == "short":
+        elif how == "short":
             found = found[:1]
         self.queue(message(HASHES, payload + b"".join(found)))
 

@@ -277,3 +277,35 @@ def test_a_piece_of_v1_is_hashed_as_it_comes(tmp_path, stack):
     ahead = [line for line in mount.log.read_text().splitlines() if "as it comes" in line]
     assert any("piece 2: hashed up to block" in line for line in ahead)
     assert len([line for line in ahead if "piece 1:" in line]) >= 3
+
+
+@pytest.mark.parametrize("blocks", [(15, 2), (3, 1), (17, 1)])
+def test_leaf_hashes_that_are_refused_in_part_hang_no_read(tmp_path, stack, blocks):
+    """The first run of piece 50 is refused, the others are given: a block of it needs the piece, another is read alone."""
+    first, n = blocks
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2",
+                                    hashes=lambda index: "reject" if index == 50 * 64 else "answer"))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    settled(seed)
+    data, offset = image.read_bytes(), 50 * MiB + first * BLOCK
+    assert read(mount, offset, n * BLOCK) == data[offset:][:n * BLOCK]
+    assert len([a for a in seed.asked if a.piece == 50]) == (64 if first < 16 else 1)
+    assert read(mount, 50 * MiB, 64 * BLOCK) == data[50 * MiB:][:MiB]
+
+
+def test_leaf_hashes_that_went_along_and_were_lost_are_asked_for_again(tmp_path, stack):
+    """The peer is gone before it answered what a new connection asks for: no piece has to come whole for that."""
+    image = random_image(tmp_path / "image", 64 * MiB)
+    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
+    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", hashes="ignore", unchoke=False))
+    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
+    wait_until(lambda: len(seed.hash_asked) >= 64, "64 hash requests")
+    seed.hashes, seed.unchoke = "answer", True
+    seed.drop()
+    seed.connect(mount.address, mount.port)
+    settled(seed)
+    data, offset = image.read_bytes(), 3 * MiB + 5 * BLOCK
+    assert read(mount, offset, 4 * KiB) == data[offset:][:4 * KiB]
+    assert [a for a in seed.blocks_asked() if a[0] == 3] == [(3, 5 * BLOCK)]
