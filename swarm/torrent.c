@@ -505,11 +505,15 @@ static void on_extended(struct torrent *t, struct conn *c, const struct wire_mes
 			conn_fault(c, "extension handshake: %s", why);
 			return;
 		}
+		/* The port that it listens on is told once: another one each time would fill the table of peers. */
+		uint16_t port = c->ext.port;
+		if (port)
+			h.port = port;
 		c->ext = h;
 		c->upload_only = h.upload_only;
 		if (h.client[0])
 			memcpy(c->client, h.client, sizeof(c->client));
-		if (c->incoming && h.port) {
+		if (c->incoming && h.port && !port) {
 			struct addr a = c->addr;
 			a.port = h.port;
 			peers_on_connected(t->peers, &a, now);

@@ -165,10 +165,14 @@ static void on_ext_handshake(struct magnet_fetch *f, struct conn *c, const struc
 		conn_fault(c, "extension handshake: %s", why);
 		return;
 	}
+	/* The port that it listens on is told once: another one each time would fill the table of peers. */
+	uint16_t port = c->ext.port;
+	if (port)
+		h.port = port;
 	c->ext = h;
 	if (h.client[0])
 		memcpy(c->client, h.client, sizeof(c->client));
-	if (c->incoming && h.port) {
+	if (c->incoming && h.port && !port) {
 		struct addr a = c->addr;
 		a.port = h.port;
 		peers_on_connected(f->peers, &a, clock_us());
