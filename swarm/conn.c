@@ -507,6 +507,27 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 	return true;
 }
 
+bool conn_take_ext(struct conn *c, const struct wire_message *m, struct addr *ret_listens)
+{
+	const char *why;
+	struct ext_handshake h;
+	if (ext_parse_handshake(m->data, m->data_len, &h, &why) < 0) {
+		conn_fault(c, "extension handshake: %s", why);
+		return false;
+	}
+	/* Told once: another port each time would fill the table of peers. */
+	uint16_t port = c->ext.port;
+	*ret_listens = c->addr;
+	ret_listens->port = c->incoming && !port ? h.port : 0;
+	if (port)
+		h.port = port;
+	c->ext = h;
+	c->upload_only = h.upload_only;
+	if (h.client[0])
+		memcpy(c->client, h.client, sizeof(c->client));
+	return true;
+}
+
 static bool on_handshake(struct conn *c, const uint8_t *data)
 {
 	struct wire_handshake h;

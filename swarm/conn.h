@@ -155,6 +155,9 @@ struct conn *conn_connect(struct conn_env *env, const struct addr *addr, void *t
 	const struct layout *layout, const uint8_t info_hash[20], bool v2);
 /* Takes an accepted, non-blocking socket. */
 struct conn *conn_accept(struct conn_env *env, int fd, const struct addr *addr);
+/* Takes an extension handshake (BEP 10) into c->ext; false: a fault.  *ret_listens: where an incoming peer
+ * listens, the first time that it tells; its port is 0 otherwise. */
+bool conn_take_ext(struct conn *c, const struct wire_message *m, struct addr *ret_listens);
 /* Incoming: names the torrent, sends our handshake with `info_hash`. */
 void conn_bind(struct conn *c, void *torrent, const struct layout *layout,
 	const uint8_t info_hash[20], bool v2);

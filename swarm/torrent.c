@@ -500,24 +500,11 @@ static void on_extended(struct torrent *t, struct conn *c, const struct wire_mes
 	const char *why;
 	uint64_t now = clock_us();
 	if (m->ext_id == EXT_HANDSHAKE) {
-		struct ext_handshake h;
-		if (ext_parse_handshake(m->data, m->data_len, &h, &why) < 0) {
-			conn_fault(c, "extension handshake: %s", why);
+		struct addr listens;
+		if (!conn_take_ext(c, m, &listens))
 			return;
-		}
-		/* The port that it listens on is told once: another one each time would fill the table of peers. */
-		uint16_t port = c->ext.port;
-		if (port)
-			h.port = port;
-		c->ext = h;
-		c->upload_only = h.upload_only;
-		if (h.client[0])
-			memcpy(c->client, h.client, sizeof(c->client));
-		if (c->incoming && h.port && !port) {
-			struct addr a = c->addr;
-			a.port = h.port;
-			peers_on_connected(t->peers, &a, now);
-		}
+		if (listens.port)
+			peers_on_connected(t->peers, &listens, now);
 		if (t->complete && c->upload_only)
 			conn_fail(c, "it has all, and so do we");
 	} else if (m->ext_id == EXT_UT_METADATA && c->ext.ut_metadata) {

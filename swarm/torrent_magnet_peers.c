@@ -159,33 +159,20 @@ static void on_open(struct conn *c)
 
 static void on_ext_handshake(struct magnet_fetch *f, struct conn *c, const struct wire_message *m)
 {
-	const char *why;
-	struct ext_handshake h;
-	if (ext_parse_handshake(m->data, m->data_len, &h, &why) < 0) {
-		conn_fault(c, "extension handshake: %s", why);
+	struct addr listens;
+	if (!conn_take_ext(c, m, &listens))
 		return;
-	}
-	/* The port that it listens on is told once: another one each time would fill the table of peers. */
-	uint16_t port = c->ext.port;
-	if (port)
-		h.port = port;
-	c->ext = h;
-	if (h.client[0])
-		memcpy(c->client, h.client, sizeof(c->client));
-	if (c->incoming && h.port && !port) {
-		struct addr a = c->addr;
-		a.port = h.port;
-		peers_on_connected(f->peers, &a, clock_us());
-	}
+	if (listens.port)
+		peers_on_connected(f->peers, &listens, clock_us());
 	if (f->layers)
 		return;
-	if (!h.ut_metadata || !h.metadata_size) {
+	if (!c->ext.ut_metadata || !c->ext.metadata_size) {
 		conn_fail(c, "it has no metadata");
 		return;
 	}
-	why = metadata_add(f->metadata, c->number, h.metadata_size);
+	const char *why = metadata_add(f->metadata, c->number, c->ext.metadata_size);
 	if (why)
-		conn_fault(c, "%s: %llu bytes", why, (unsigned long long)h.metadata_size);
+		conn_fault(c, "%s: %llu bytes", why, (unsigned long long)c->ext.metadata_size);
 	else
 		pump(f);
 }

@@ -108,50 +108,6 @@ def test_a_restart_needs_no_leaf_hash_again(tmp_path, stack):
         assert not [asked for asked in seed.hash_asked[before:] if asked[3] // 64 == 50]
 
 
-def test_leaf_hashes_follow_a_demand_that_nothing_follows(tmp_path, stack):
-    """They push the end of the block out of a peer that waits for a full segment (Nagle)."""
-    image = random_image(tmp_path / "image", 64 * MiB)
-    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=512 * KiB)
-    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
-    mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
-    settled(seed)
-    before = len(seed.hash_asked)
-    read(mount, 50 * MiB + 17 * BLOCK, 4 * KiB)  # piece 100, its second run
-    wait_until(lambda: len(seed.hash_asked) >= before + 5, "four more hash requests")
-    leaves = [asked[3] for asked in seed.hash_asked[before:]]
-    assert leaves == [100 * 32 + 16, 100 * 32, 101 * 32, 101 * 32 + 16, 102 * 32]
-    assert len(seed.asked) == 13
-
-
-def test_a_new_peer_is_asked_for_leaf_hashes_before_it_unchokes(tmp_path, stack):
-    """The first two round trips of a connection carry something, so that its TCP learns what the path holds."""
-    image = random_image(tmp_path / "image", 64 * MiB)
-    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
-    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2", unchoke=False))
-    stack.enter_context(Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off"))
-    wait_until(lambda: len(seed.hash_asked) >= 64, "64 hash requests")
-    assert [asked[3] for asked in seed.hash_asked] == [16 * run for run in range(64)]
-    assert not seed.asked
-
-
-def test_a_restart_needs_no_leaf_hash_again(tmp_path, stack):
-    image = random_image(tmp_path / "image", 64 * MiB)
-    torrent = make_torrent(tmp_path / "t", image, version="hybrid", piece_size=MiB)
-    seed = stack.enter_context(Peer(torrent, image, address="127.0.0.2"))
-    data = image.read_bytes()
-    with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
-        settled(seed)
-        assert read(mount, 50 * MiB, 4 * KiB) == data[50 * MiB:][:4 * KiB]
-        wait_until(lambda: {50 * 64 + 16 * k for k in range(4)} <= {asked[3] for asked in seed.hash_asked}, "its leaves")
-        read(mount, 50 * MiB + BLOCK, 4 * KiB)
-    seed.hashes = "ignore"
-    before = len(seed.hash_asked)
-    with Mount(torrent, tmp_path, f"peer={seed.peer}", "fill=off") as mount:
-        offset = 50 * MiB + 40 * BLOCK
-        assert read(mount, offset, 4 * KiB) == data[offset:][:4 * KiB]
-        assert not [asked for asked in seed.hash_asked[before:] if asked[3] // 64 == 50]
-
-
 def test_leaf_hashes_are_asked_for_with_the_block(tmp_path, stack):
     image = random_image(tmp_path / "image", 64 * MiB)
     torrent = make_torrent(tmp_path / "t", image, version="v2", piece_size=MiB)
