@@ -115,6 +115,13 @@ static struct conn *best_for_hashes(struct torrent *t, const struct piece *w, co
 	return best;
 }
 
+static struct leaf_run *runs_of(struct piece *w)
+{
+	if (!w->runs)
+		w->runs = xcalloc(piece_runs(w), sizeof(w->runs[0]));
+	return w->runs;
+}
+
 static void set_state(struct piece *w, struct leaf_run *r, enum leaf_state state, uint64_t now)
 {
 	w->runs_asked += (state == LEAVES_ASKED) - (r->state == LEAVES_ASKED);
@@ -194,10 +201,9 @@ static uint32_t ask_runs(struct torrent *t, uint32_t piece, uint32_t from, uint3
 		!may_ask_hashes(c, piece) || !leaves_usable(t, piece))
 		return 0;
 	w = w ? w : picker_open(&t->picker, piece);
-	if (!w->runs)
-		w->runs = xcalloc(piece_runs(w), sizeof(w->runs[0]));
+	struct leaf_run *runs = runs_of(w);
 	for (uint32_t k = 0; k < piece_runs(w) && asked < max; k++) {
-		struct leaf_run *r = &w->runs[(from + k) % piece_runs(w)];
+		struct leaf_run *r = &runs[(from + k) % piece_runs(w)];
 		if (r->state != LEAVES_UNKNOWN)
 			continue;
 		ask_run(t, w, r, c, now);
@@ -265,10 +271,9 @@ void leaves_want(struct torrent *t, struct piece *w, uint32_t block, struct conn
 		w->whole = true;
 		return;
 	}
-	if (!w->runs)
-		w->runs = xcalloc(piece_runs(w), sizeof(w->runs[0]));
-	w->runs[block / LEAF_RUN].needed = true;
-	want_run(t, w, &w->runs[block / LEAF_RUN], c, now);
+	struct leaf_run *r = &runs_of(w)[block / LEAF_RUN];
+	r->needed = true;
+	want_run(t, w, r, c, now);
 }
 
 /* -- answers ------------------------------------------------------------------------------------- */
@@ -462,11 +467,10 @@ void leaves_load(struct torrent *t, const uint8_t *data, size_t len)
 		if (bits_get(&t->picker.pieces, piece))
 			continue;
 		struct piece *w = picker_open(&t->picker, piece);
-		if (!w->runs)
-			w->runs = xcalloc(piece_runs(w), sizeof(w->runs[0]));
-		if (w->runs[run].hashes)
+		struct leaf_run *r = &runs_of(w)[run];
+		if (r->hashes)
 			return;
-		take(t, w, &w->runs[run], hashes);
+		take(t, w, r, hashes);
 		for (uint32_t i = run * LEAF_RUN; i < run_end(w, run); i++) {
 			if (is_zero(t, w, i))
 				found_zero(t, w, i);
