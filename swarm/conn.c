@@ -131,9 +131,10 @@ static void die(struct conn *c, bool fault, const char *format, va_list ap)
 	c->state = CONN_DEAD;
 	event_del(c->read_event);
 	event_del(c->write_event);
+	/* First the log: who sees the connection end finds the reason there. */
+	log_debug(LOG_PEER, "%s %s: %s", c->name, c->client, c->why);
 	close(c->fd);
 	c->fd = -1;
-	log_debug(LOG_PEER, "%s %s: %s", c->name, c->client, c->why);
 	event_active(c->flush_event, 0, 0); /* on_flush ends it */
 }
 

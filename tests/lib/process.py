@@ -159,11 +159,25 @@ def marked():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                found[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            environ, cmdline = _environ_and_cmdline(entry)
         except OSError:
-            continue  # it ended meanwhile, or is a zombie
+            continue  # it ended meanwhile, is a zombie, or a thread of the kernel
+        if mark in environ.split(b"\0"):
+            found[int(entry.name)] = cmdline.replace(b"\0", b" ").decode(errors="replace")
     return found
+
+
+def _environ_and_cmdline(entry):
+    """Of a process that has a program; in the midst of an exec both are empty for a moment (proc(5))."""
+    without = 0
+    for _ in range(200):
+        os.readlink(entry / "exe")
+        cmdline, environ = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
+        without += bool(cmdline)
+        if environ or without == 5:  # one that truly has no environment is taken at its word the fifth time
+            break
+        time.sleep(0.001)
+    return environ, cmdline
 
 
 def reap(process, seconds=5):
