@@ -100,6 +100,11 @@ bool addr_is_multicast(const struct addr *a)
 	return a->ip[0] == 0xff;
 }
 
+bool addr_is_one(const struct addr *a)
+{
+	return !addr_is_any(a) && !addr_is_loopback(a) && !addr_is_multicast(a);
+}
+
 static int parse_port(const char *text, uint16_t *ret)
 {
 	uint32_t port = 0;
@@ -215,6 +220,22 @@ socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret)
 	memcpy(&in6.sin6_addr, a->ip, 16);
 	memcpy(ret, &in6, sizeof(in6));
 	return sizeof(in6);
+}
+
+void addr_bind_source(int fd, int family, const struct addr *from)
+{
+	struct addr source = *from;
+	struct sockaddr_storage sa;
+	int on = 1;
+
+	source.port = 0;
+	socklen_t len = addr_to_sockaddr(&source, &sa);
+	if (!addr_is_one(&source) || sa.ss_family != family)
+		return;
+	/* TCP: the port is chosen at connect, where one serves many destinations (ip(7)). */
+	setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&sa, len) < 0)
+		return; /* unbound as it is, routing chooses */
 }
 
 void addr_from_compact4(const uint8_t c[6], struct addr *ret)

@@ -31,6 +31,7 @@ bool addr_is_link_local(const struct addr *a);
 bool addr_is_private(const struct addr *a); /* RFC 1918, fc00::/7, 100.64/10 */
 bool addr_is_any(const struct addr *a);
 bool addr_is_multicast(const struct addr *a); /* and broadcast */
+bool addr_is_one(const struct addr *a); /* of one machine: neither any nor loopback */
 
 /* "1.2.3.4:80", "[::1]:80", ":80" (any IPv4 address), "1.2.3.4" with `default_port`; numeric only.
  * -EINVAL. */
@@ -41,6 +42,9 @@ char *addr_format(const struct addr *a, char ret[ADDR_STRLEN]);
 char *addr_format_ip(const struct addr *a, char ret[ADDR_STRLEN]);
 void addr_from_sockaddr(const struct sockaddr *sa, struct addr *ret);
 socklen_t addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *ret);
+/* A socket that will connect or send comes from this address, any port, if it addr_is_one of the socket's
+ * family; else, and where the address is not ours any more, routing chooses. */
+void addr_bind_source(int fd, int family, const struct addr *from);
 /* The compact forms of BEP 23 (4 + 2 bytes) and BEP 7 (16 + 2 bytes). */
 void addr_from_compact4(const uint8_t c[6], struct addr *ret);
 void addr_from_compact6(const uint8_t c[18], struct addr *ret);

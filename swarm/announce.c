@@ -212,7 +212,7 @@ static void request_fill(const struct route *r, struct announce_request *q)
 	const struct announcer *a = r->tracker->announcer;
 	const char *path = r->tracker->parsed.path;
 
-	*q = (struct announce_request) {.port = a->config.port,
+	*q = (struct announce_request) {.port = a->config.listens.port,
 		.key = a->key,
 		.event = r->event,
 		.tracker_id = r->tracker_id,
@@ -379,7 +379,9 @@ static void tracker_add_routes(struct tracker *t)
 	for (unsigned h = 0; h < a->config.n_hashes; h++) {
 		for (unsigned f = 0; f < ARRAY_SIZE(families); f++) {
 			bool v4 = families[f] == AF_INET;
-			if (t->parsed.is_address && addr_is_v4(&t->parsed.addr) != v4)
+			const struct addr *listens = &a->config.listens;
+			if (t->parsed.is_address ? addr_is_v4(&t->parsed.addr) != v4
+						 : addr_is_one(listens) && addr_is_v4(listens) != v4)
 				continue;
 			struct route *r = &t->routes[t->n_routes++];
 			*r = (struct route) {.tracker = t,
@@ -446,7 +448,7 @@ struct announcer *announcer_new(const struct announce_config *config)
 	memcpy(a->hashes, config->hashes, a->config.n_hashes * sizeof(a->hashes[0]));
 	a->config.hashes = NULL;
 	a->key = draw();
-	a->udp = announce_udp_new(config->loop);
+	a->udp = announce_udp_new(config->loop, &config->listens);
 	a->stop_timer = event_new(loop_base(config->loop), -1, 0, on_stop_timer, a);
 	return a;
 }

@@ -41,7 +41,9 @@ struct announce_config {
 	const uint8_t (*hashes)[SHA1_LEN]; /* copied; the wire's info-hashes, one or two */
 	unsigned n_hashes;
 	uint8_t peer_id[20];
-	uint16_t port; /* where we listen */
+	/* Where we listen.  Announces come from there (addr_bind_source), and over that family alone where the
+	 * tracker has both: it takes the address of a peer from its announce. */
+	struct addr listens;
 	/* Asked at each announce. */
 	void (*totals)(void *arg, struct announce_totals *ret);
 	/* Peers that a tracker gave (borrowed; at least one; unfiltered but for port 0). */

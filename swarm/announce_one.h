@@ -63,7 +63,7 @@ void announce_http_cancel(struct announce_http *a);
 /* -- announce_udp.c: UDP -------------------------------------------------------------------- */
 
 /* The sockets of one announcer, opened when first used. */
-struct announce_udp *announce_udp_new(struct loop *loop);
+struct announce_udp *announce_udp_new(struct loop *loop, const struct addr *from);
 void announce_udp_free(struct announce_udp *u); /* cancels what is under way; NULL is fine */
 /* `done` as above. */
 struct udp_announce *announce_udp_start(struct announce_udp *u, const struct addr *to,

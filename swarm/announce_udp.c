@@ -42,6 +42,7 @@ struct udp_socket {
 
 struct announce_udp {
 	struct loop *loop;
+	struct addr from;
 	struct udp_socket v4, v6;
 	struct announce_list announces;
 	struct connection_id *ids; /* owned; one an address that was announced to */
@@ -258,6 +259,7 @@ static void socket_open(struct announce_udp *u, struct udp_socket *s, int family
 		setsockopt(s->fd, SOL_IPV6, IPV6_V6ONLY, &on, sizeof(on));
 	setsockopt(s->fd, family == AF_INET ? SOL_IP : SOL_IPV6,
 		family == AF_INET ? IP_RECVERR : IPV6_RECVERR, &on, sizeof(on));
+	addr_bind_source(s->fd, family, &u->from);
 	s->readable = event_new(loop_base(u->loop), s->fd, EV_READ | EV_PERSIST, on_readable, u);
 	event_add(s->readable, NULL);
 }
@@ -270,11 +272,12 @@ static void socket_close(struct udp_socket *s)
 	close(s->fd);
 }
 
-struct announce_udp *announce_udp_new(struct loop *loop)
+struct announce_udp *announce_udp_new(struct loop *loop, const struct addr *from)
 {
 	struct announce_udp *u = xcalloc(1, sizeof(*u));
 
 	u->loop = loop;
+	u->from = *from;
 	u->v4.fd = u->v6.fd = -1;
 	TAILQ_INIT(&u->announces);
 	return u;

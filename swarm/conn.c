@@ -80,7 +80,10 @@ struct conn *conn_connect(struct conn_env *env, const struct addr *addr, void *t
 	struct sockaddr_storage sa;
 	socklen_t len = addr_to_sockaddr(addr, &sa);
 	CLEANUP_CLOSE int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS))
+	if (fd < 0)
+		return NULL;
+	addr_bind_source(fd, sa.ss_family, &env->listens);
+	if (connect(fd, (struct sockaddr *)&sa, len) < 0 && errno != EINPROGRESS)
 		return NULL;
 	struct conn *c = conn_new(env, steal_fd(&fd), addr, false);
 	set_torrent(c, torrent, layout);
@@ -511,7 +514,7 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 bool conn_take_ext(struct conn *c, const struct wire_message *m, struct addr *ret_listens)
 {
 	const char *why;
-	struct ext_handshake h;
+	struct ext_handshake h = c->ext;
 	if (ext_parse_handshake(m->data, m->data_len, &h, &why) < 0) {
 		conn_fault(c, "extension handshake: %s", why);
 		return false;

@@ -74,6 +74,7 @@ struct conn_env {
 	const struct conn_ops *ops;
 	void *owner; /* of the ops: the swarm */
 	uint8_t peer_id[20];
+	struct addr listens; /* where we do; those to others come from there (addr_bind_source) */
 	uint8_t *scratch; /* owned by the swarm, CONN_SCRATCH bytes */
 	uint32_t next_number;
 };

@@ -42,6 +42,7 @@ struct http {
 	struct event *timer; /* libcurl's */
 	struct request_list requests;
 	char *cafile; /* owned or NULL */
+	struct addr source;
 	bool inside; /* libcurl is calling us */
 	bool deferred;
 };
@@ -227,14 +228,18 @@ static bool address_allowed(struct http_request *r, const struct addr *a)
 
 static curl_socket_t curl_opens_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
+	struct http_request *r = arg;
 	struct addr a;
 
 	if (to->family != AF_INET && to->family != AF_INET6)
 		return CURL_SOCKET_BAD;
 	addr_from_sockaddr(&to->addr, &a);
-	if (!address_allowed(arg, &a))
+	if (!address_allowed(r, &a))
 		return CURL_SOCKET_BAD;
-	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	if (fd >= 0)
+		addr_bind_source(fd, to->family, &r->http->source);
+	return fd;
 }
 
 static int curl_will_send(void *arg, char *ip, char *local_ip, int port, int local_port)
@@ -597,6 +602,11 @@ void http_free(struct http *h)
 struct loop *http_loop(const struct http *h)
 {
 	return h->loop;
+}
+
+void http_set_source(struct http *h, const struct addr *from)
+{
+	h->source = *from;
 }
 
 void http_set_cafile(struct http *h, const char *path)

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct addr;
 struct loop;
 struct http;
 struct http_request;
@@ -56,6 +57,8 @@ void http_free(struct http *h); /* cancels what is under way; NULL is fine */
 struct loop *http_loop(const struct http *h);
 /* The CA bundle (beside the system's) of requests whose options name none; copied. */
 void http_set_cafile(struct http *h, const char *path);
+/* Connections come from this address, where it has the family (addr_bind_source). */
+void http_set_source(struct http *h, const struct addr *from);
 /* Starts a GET.  NULL when the URL is refused: *ret_why static. */
 struct http_request *http_get(struct http *h, const char *url, const struct http_options *options,
 	const struct http_callbacks *cb, const char **ret_why);

@@ -197,7 +197,9 @@ int swarm_new(const struct swarm_config *config, struct swarm **ret, char **ret_
 	r = listener_open(base, &config->listen, on_accepted, s, &s->listener, ret_why);
 	if (r < 0)
 		goto fail;
-	s->parts.port = listener_port(s->listener);
+	s->parts.env.listens = config->listen;
+	s->parts.env.listens.port = listener_port(s->listener);
+	http_set_source(s->parts.http, &s->parts.env.listens);
 	s->tick = event_new(base, -1, EV_PERSIST, on_tick, s);
 	event_add(s->tick, &(struct timeval) {.tv_sec = 1});
 	s->limit_tick = event_new(base, -1, EV_PERSIST, on_limit_tick, s);
@@ -320,7 +322,7 @@ int swarm_add(struct swarm *s, struct metainfo *meta, const struct torrent_confi
 
 uint16_t swarm_port(const struct swarm *s)
 {
-	return s->parts.port;
+	return s->parts.env.listens.port;
 }
 
 struct loop *swarm_loop(struct swarm *s)

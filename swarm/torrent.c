@@ -81,7 +81,7 @@ static int open_trackers(struct torrent *t, const struct torrent_config *config)
 		.http = t->parts->http,
 		.hashes = (const uint8_t(*)[SHA1_LEN])t->hashes,
 		.n_hashes = t->n_hashes,
-		.port = t->parts->port,
+		.listens = t->parts->env.listens,
 		.totals = totals,
 		.peers = on_tracker_peers,
 		.arg = t,
@@ -483,7 +483,7 @@ void torrent_on_open(struct conn *c)
 	send_bitfield(t, c);
 	if (c->extended) {
 		struct buf b = {0};
-		ext_add_handshake(&b, t->parts->port, CONN_REQUEST_QUEUE, t->complete && t->seed,
+		ext_add_handshake(&b, t->parts->env.listens.port, CONN_REQUEST_QUEUE, t->complete && t->seed,
 			t->meta->info_len, "p2pfs " P2PFS_VERSION);
 		wire_add_extended(&c->out, EXT_HANDSHAKE, buf_bytes(&b), b.len);
 		buf_done(&b);

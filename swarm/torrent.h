@@ -68,7 +68,6 @@ struct swarm_parts {
 	struct http *http;
 	struct conn_env env;
 	struct limiter up, down;
-	uint16_t port;
 	bool up_starved; /* some peer waits for the upload limit: all are served in turn */
 	uint64_t turns;  /* given so far */
 };

@@ -234,7 +234,7 @@ struct magnet_fetch *magnet_fetch_new(
 		.http = parts->http,
 		.hashes = (const uint8_t(*)[SHA1_LEN])f->hashes,
 		.n_hashes = f->n_hashes,
-		.port = parts->port,
+		.listens = parts->env.listens,
 		.totals = totals,
 		.peers = on_tracker_peers,
 		.arg = f,

@@ -271,7 +271,7 @@ json_t *torrent_status(struct torrent *t)
 		{"to_check", t->n_claimed + t->checking},
 		{"known_peers", peers_known(t->peers)},
 		{"banned_peers", peers_count_banned(t->peers)},
-		{"port", t->parts->port},
+		{"port", t->parts->env.listens.port},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		json_object_set_new(j, numbers[i].key, json_integer((json_int_t)numbers[i].value));

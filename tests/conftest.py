@@ -85,7 +85,7 @@ def lan():
 
     They are from the block for benchmarks (RFC 2544), on the loopback interface.  Transmission takes all peers
     at one address for one peer, itself at its own: it gets one for itself.  Programs that do not choose where
-    they connect from (p2pfs' announces) come from the first.
+    they connect from come from the first.
     """
     subprocess.run(["ip", "address", "replace", "198.18.77.1/24", "dev", "lo"], check=True)
     return [f"198.18.77.{host}" for host in range(1, 100)]

@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 		return 2;
 	config.loop = d.loop;
 	config.http = http;
-	config.port = (uint16_t)atoi(argv[1]);
+	config.listens.port = (uint16_t)atoi(argv[1]);
 	d.totals.left = strtoull(argv[2], NULL, 10);
 	for (char *p = strtok(argv[3], ","); p && config.n_hashes < 2; p = strtok(NULL, ","))
 		if (hex_decode(p, hashes[config.n_hashes++], SHA1_LEN) < 0)

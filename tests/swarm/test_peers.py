@@ -131,6 +131,18 @@ def test_transmission_fetches_from_a_mount(tmp_path, image, lan):
 
 
 @pytest.mark.parametrize("scheme", ["http", "udp"])
+def test_a_node_of_many_addresses_is_found_at_the_one_it_listens_on(tmp_path, image, lan, scheme):
+    """Announces come from there, and so do its connections to peers."""
+    with P2pfsTracker(tmp_path, address=lan[0]) as tracker:
+        url = tracker.url if scheme == "http" else tracker.udp
+        torrent = create_torrent(tmp_path / "t.torrent", image, trackers=[url])
+        with P2pfsSeed(torrent, image, tmp_path, "debug=peer", address=lan[3]) as seed, \
+             Mount(torrent, tmp_path, address=lan[4]) as mount:
+            assert_same(mount.path, image)
+            assert f"peer: {lan[4]}:" in seed.output()
+
+
+@pytest.mark.parametrize("scheme", ["http", "udp"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_mount_finds_libtorrent_through_opentracker(tmp_path, image, version, scheme):
     plain = make_torrent(tmp_path / "plain.torrent", image, version=version)
