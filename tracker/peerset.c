@@ -11,7 +11,6 @@
 #include "base/mem.h"
 
 #include <assert.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 void peerset_init(struct peerset *s, uint8_t addr_len)
@@ -26,9 +25,20 @@ void peerset_done(struct peerset *s)
 	peerset_init(s, s->addr_len);
 }
 
+static size_t rows_of(uint32_t cap)
+{
+	return ((size_t)cap + PEERSET_ROW - 1) / PEERSET_ROW;
+}
+
 static size_t block_size(const struct peerset *s, uint32_t cap)
 {
-	return cap * (sizeof(struct peer_meta) + sizeof(uint16_t) + s->addr_len);
+	return cap * (sizeof(struct peer_meta) + sizeof(uint16_t) + s->addr_len) + rows_of(cap);
+}
+
+/* A byte for each row: has it changed? */
+static uint8_t *changed(const struct peerset *s)
+{
+	return peerset_addr(s, s->cap);
 }
 
 /* Positions of a set whose index has at most 2^16 slots fit 16 bits: it is three quarters full. */
@@ -65,7 +75,9 @@ static void set_cap(struct peerset *s, uint32_t cap)
 {
 	struct peerset to = {.cap = cap, .n = s->n, .addr_len = s->addr_len};
 	to.meta = xmalloc(block_size(s, cap));
+	memset(changed(&to), 0, rows_of(cap));
 	if (s->n) {
+		memcpy(changed(&to), changed(s), peerset_rows(s));
 		memcpy(to.meta, s->meta, s->n * sizeof(*s->meta));
 		memcpy(peerset_sites(&to), peerset_sites(s), s->n * sizeof(uint16_t));
 		memcpy(peerset_addr(&to, 0), peerset_addr(s, 0), (size_t)s->n * s->addr_len);
@@ -152,6 +164,7 @@ static void put(struct peerset *s, uint32_t at, const uint8_t *addr, const struc
 	s->meta[at] = *meta;
 	peerset_sites(s)[at] = site;
 	memcpy(peerset_addr(s, at), addr, s->addr_len);
+	changed(s)[at / PEERSET_ROW] = 1;
 }
 
 uint32_t peerset_add(struct peerset *s, const struct sipkey *key, const uint8_t *addr,
@@ -189,15 +202,37 @@ void peerset_remove(struct peerset *s, const struct sipkey *key, uint32_t at)
 	}
 	s->n = last;
 	if (!s->n) {
+		uint32_t taken = s->rows_taken;
 		peerset_done(s);
+		s->rows_taken = taken;
 		return;
 	}
+	changed(s)[last / PEERSET_ROW] = 1; /* within cap, if no longer within n */
 	if (s->cap > 16 && s->n < s->cap / 4)
 		set_cap(s, s->n + s->n / 4);
 	if (s->index && s->n < PEERSET_SCAN / 2)
 		index_build(s, key, 0);
 	else if (s->index && s->n < (s->index_mask + 1) / 8)
 		index_build(s, key, (s->index_mask + 1) / 4);
+}
+
+uint32_t peerset_take_row(struct peerset *s, uint32_t from)
+{
+	uint32_t rows = peerset_rows(s);
+	uint8_t *row = from < rows ? memchr(changed(s) + from, 1, rows - from) : NULL;
+	if (row) {
+		*row = 0;
+		uint32_t at = (uint32_t)(row - changed(s));
+		s->rows_taken = MAX(s->rows_taken, at + 1);
+		return at;
+	}
+	return s->rows_taken > rows ? --s->rows_taken : PEERSET_NONE;
+}
+
+bool peerset_has_changed(const struct peerset *s)
+{
+	uint32_t rows = peerset_rows(s);
+	return s->rows_taken > rows || (rows && memchr(changed(s), 1, rows));
 }
 
 void peerset_check(const struct peerset *s, const struct sipkey *key)

@@ -10,6 +10,9 @@
  * Memory: 36 bytes a peer (IPv6: 48), 3 to 5 of index (the largest: 5 to 11), and an eighth to a
  * quarter of room to grow.
  *
+ * For the state on disk a set is cut into rows of PEERSET_ROW positions, and knows which of them
+ * changed: one who comes changes two (its place, and the end), one who goes the same.
+ *
  * Thread: loop.
  */
 #ifndef TRACKER_PEERSET_H
@@ -17,6 +20,7 @@
 
 #include "tracker/siphash.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PEER_ID_LEN 20
@@ -24,6 +28,7 @@
 #define PEERSET_V6 18u
 #define PEERSET_SCAN 16u /* up to here comparing beats an index */
 #define PEERSET_NONE UINT32_MAX
+#define PEERSET_ROW 256u /* 8 KiB on disk: what one who comes or goes costs, twice */
 
 /* What a reply does not need; the address stands apart. */
 struct peer_meta {
@@ -34,10 +39,12 @@ struct peer_meta {
 };
 
 struct peerset {
-	struct peer_meta *meta; /* owned: one block: meta[cap], site[cap], addr[cap * addr_len] */
+	/* Owned, one block: meta[cap], site[cap], addr[cap * addr_len], changed[rows of cap]. */
+	struct peer_meta *meta;
 	void *index;            /* owned; uint16_t or uint32_t: position + 1, 0 is free; NULL while small */
 	uint32_t n, cap;
 	uint32_t index_mask;
+	uint32_t rows_taken; /* rows from here on were never taken, or are deleted again */
 	uint8_t addr_len;
 };
 
@@ -51,6 +58,11 @@ static inline uint8_t *peerset_addr(const struct peerset *s, uint32_t at)
 	return (uint8_t *)(peerset_sites(s) + s->cap) + (size_t)at * s->addr_len;
 }
 
+static inline uint32_t peerset_rows(const struct peerset *s)
+{
+	return s->n / PEERSET_ROW + (s->n % PEERSET_ROW != 0);
+}
+
 void peerset_init(struct peerset *s, uint8_t addr_len);
 void peerset_done(struct peerset *s);
 /* Its position, or PEERSET_NONE. */
@@ -60,6 +72,11 @@ uint32_t peerset_add(struct peerset *s, const struct sipkey *key, const uint8_t 
 	const struct peer_meta *meta, uint16_t site, uint64_t random);
 /* The last peer takes its place. */
 void peerset_remove(struct peerset *s, const struct sipkey *key, uint32_t at);
+/* The next row, not before `from`, that changed since it was last taken, and takes it; or
+ * PEERSET_NONE.  One from peerset_rows on is to be deleted. */
+uint32_t peerset_take_row(struct peerset *s, uint32_t from);
+/* Is there one, anywhere? */
+bool peerset_has_changed(const struct peerset *s);
 /* What it takes, in bytes. */
 size_t peerset_memory(const struct peerset *s);
 /* Asserts that index and arrays agree; for tests. */

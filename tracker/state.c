@@ -26,37 +26,63 @@
 #include <time.h>
 
 #define APPLICATION_ID 0x70327472 /* "p2tr" */
-#define FORMAT 1
+#define FORMAT 2
 #define TICK_S 1
 
-/* One torrent of a job. */
+static const char schema[] =
+	"CREATE TABLE swarm (hash BLOB PRIMARY KEY NOT NULL, downloaded INTEGER NOT NULL);"
+	"CREATE TABLE peers (hash BLOB NOT NULL, run INTEGER NOT NULL,"
+	"place INTEGER NOT NULL, peers BLOB NOT NULL, PRIMARY KEY (hash, run, place));"
+	"PRAGMA application_id=1882354802; PRAGMA user_version=2;";
+
+/* Format 1 had all peers of a torrent in its one row: they become a row of a run before. */
+static const char from_1_begin[] = "ALTER TABLE swarm RENAME TO swarm1;";
+static const char from_1_end[] =
+	"INSERT INTO peers SELECT hash, 0, 0, peers FROM swarm1;"
+	"INSERT INTO swarm SELECT hash, downloaded FROM swarm1 WHERE downloaded > 0;"
+	"DROP TABLE swarm1;";
+
+/* One piece of a job. */
 struct row {
-	uint8_t hash[HASH_LEN];
-	uint32_t downloaded;
+	struct table_piece piece; /* but for its set */
 	size_t at, len; /* of the job's bytes */
-	bool gone;
 };
 
 struct job {
 	struct work work;
 	struct state *state;
-	struct row *rows; /* owned */
-	size_t n, cap;
-	struct buf bytes;
+	struct row rows[STATE_PIECES];
+	size_t n, len;
+	bool old_runs; /* are to be deleted */
+	uint8_t bytes[STATE_BATCH + STATE_ROW_MAX];
 	char *error; /* owned; NULL: done */
+};
+
+enum { PUT_COUNT, DROP_COUNT, PUT_ROW, DROP_ROW, DROP_ROWS, DROP_RUNS, STATEMENTS };
+
+static const char *const statements[STATEMENTS] = {
+	[PUT_COUNT] = "INSERT OR REPLACE INTO swarm VALUES (?, ?)",
+	[DROP_COUNT] = "DELETE FROM swarm WHERE hash = ?",
+	[PUT_ROW] = "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?)",
+	[DROP_ROW] = "DELETE FROM peers WHERE hash = ? AND run = ? AND place = ?",
+	[DROP_ROWS] = "DELETE FROM peers WHERE hash = ?",
+	[DROP_RUNS] = "DELETE FROM peers WHERE run < ?",
 };
 
 struct state {
 	char *path; /* owned */
 	sqlite3 *db;
-	sqlite3_stmt *put, *del;
+	sqlite3_stmt *statements[STATEMENTS];
+	int64_t run;
 	struct work_pool *pool; /* borrowed */
 	struct table *table;    /* borrowed */
 	struct event *tick;
-	struct job job;
+	struct job *job; /* owned */
 	bool busy, failing, stopped;
-	uint32_t retry_at, dirty_since;
-	uint64_t written, errors;
+	bool old_runs; /* there are some, and this round is the first */
+	uint32_t retry_at, round_at;
+	uint32_t dirty_since; /* 0: nothing is unwritten but what has changed since the last tick */
+	uint64_t rounds, written, bytes, errors;
 };
 
 /* -- opening --------------------------------------------------------------------------------- */
@@ -95,6 +121,18 @@ static bool is_damage(int rc)
 	return rc == SQLITE_NOTADB || rc == SQLITE_CORRUPT || rc == SQLITE_FORMAT;
 }
 
+static int make_tables(sqlite3 *db, bool from_1)
+{
+	int rc = exec(db, "BEGIN IMMEDIATE");
+	if (rc == SQLITE_OK && from_1)
+		rc = exec(db, from_1_begin);
+	if (rc == SQLITE_OK)
+		rc = exec(db, schema);
+	if (rc == SQLITE_OK && from_1)
+		rc = exec(db, from_1_end);
+	return rc == SQLITE_OK ? exec(db, "COMMIT") : rc;
+}
+
 /* 0, -EBUSY, -EIO with *ret_why, or -EBADMSG when the file is not to be used. */
 static int open_db(const char *path, sqlite3 **ret, char **ret_why)
 {
@@ -112,14 +150,13 @@ static int open_db(const char *path, sqlite3 **ret, char **ret_why)
 	int64_t tables = rc == SQLITE_OK ? pragma_int(db, "SELECT count(*) FROM sqlite_master", &rc) : 0;
 	if (rc == SQLITE_OK && tables && id != APPLICATION_ID)
 		damage = "is not a tracker's state";
-	else if (rc == SQLITE_OK && tables && format != FORMAT)
+	else if (rc == SQLITE_OK && tables && format != FORMAT && format != 1)
 		damage = "is of another version";
 	else if (is_damage(rc) || (rc == SQLITE_OK && !quick_check(db)))
 		damage = "is damaged";
-	else if (rc == SQLITE_OK)
-		rc = exec(db, "CREATE TABLE IF NOT EXISTS swarm (hash BLOB PRIMARY KEY NOT NULL,"
-			"downloaded INTEGER NOT NULL, peers BLOB NOT NULL);"
-			"PRAGMA application_id=1882354802; PRAGMA user_version=1");
+	else if (rc == SQLITE_OK && (!tables || format == 1) &&
+		(rc = make_tables(db, tables)) == SQLITE_ERROR)
+		damage = "has other tables than a tracker's state";
 	if (damage) {
 		err = -EBADMSG;
 		*ret_why = xstrdup(damage);
@@ -150,9 +187,9 @@ static void set_aside(const char *path, const char *why)
 struct loading {
 	struct state *state;
 	const struct lists *lists;
-	const uint8_t *hash;
+	uint8_t hash[HASH_LEN]; /* whose row it is */
 	uint32_t now;
-	unsigned peers;
+	unsigned peers, bad;
 };
 
 static void load_peer(void *arg, const struct table_peer *p)
@@ -165,102 +202,150 @@ static void load_peer(void *arg, const struct table_peer *p)
 		l->peers++;
 }
 
+static void load_count(struct loading *l, sqlite3_stmt *st)
+{
+	int64_t downloaded = sqlite3_column_int64(st, 1);
+	if (sqlite3_column_bytes(st, 0) != HASH_LEN || downloaded < 0 || downloaded > UINT32_MAX) {
+		l->bad++;
+		return;
+	}
+	uint8_t hash[HASH_LEN];
+	memcpy(hash, sqlite3_column_blob(st, 0), HASH_LEN);
+	if (downloaded)
+		table_merge_downloaded(l->state->table, hash, (uint32_t)downloaded, l->now);
+}
+
+static void load_row(struct loading *l, sqlite3_stmt *st)
+{
+	l->state->run = MAX(l->state->run, sqlite3_column_int64(st, 1));
+	l->state->old_runs = true;
+	if (sqlite3_column_bytes(st, 0) != HASH_LEN) {
+		l->bad++;
+		return;
+	}
+	memcpy(l->hash, sqlite3_column_blob(st, 0), HASH_LEN);
+	l->bad += state_row_unpack(sqlite3_column_blob(st, 2), (size_t)sqlite3_column_bytes(st, 2),
+		load_peer, l) < 0;
+}
+
+/* SQLITE_DONE, or what went wrong. */
+static int load_all(struct loading *l, const char *sql, void (*fn)(struct loading *, sqlite3_stmt *))
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(l->state->db, sql, -1, &st, NULL);
+	if (rc != SQLITE_OK)
+		return rc;
+	while ((rc = sqlite3_step(st)) == SQLITE_ROW)
+		fn(l, st);
+	sqlite3_finalize(st);
+	return rc;
+}
+
 static int load(struct state *s, const struct lists *lists, uint32_t now)
 {
 	struct loading l = {.state = s, .lists = lists, .now = now};
-	sqlite3_stmt *st = NULL;
-	unsigned torrents = 0, bad = 0;
-	int rc = sqlite3_prepare_v2(s->db, "SELECT hash, downloaded, peers FROM swarm", -1, &st, NULL);
-	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-		rc = SQLITE_OK;
-		int64_t downloaded = sqlite3_column_int64(st, 1);
-		if (sqlite3_column_bytes(st, 0) != HASH_LEN || downloaded < 0 ||
-			downloaded > UINT32_MAX) {
-			bad++;
-			continue;
-		}
-		uint8_t hash[HASH_LEN];
-		memcpy(hash, sqlite3_column_blob(st, 0), HASH_LEN);
-		l.hash = hash;
-		torrents++;
-		bad += state_row_unpack(sqlite3_column_blob(st, 2),
-			(size_t)sqlite3_column_bytes(st, 2), load_peer, &l) < 0;
-		if (downloaded)
-			table_merge_downloaded(s->table, hash, (uint32_t)downloaded, now);
-	}
-	sqlite3_finalize(st);
-	/* What was just read need not be written. */
-	while (table_next_dirty(s->table))
-		;
-	if (bad)
-		log_warn("%s: %u rows are damaged: left out", s->path, bad);
-	if (torrents)
-		log_info("%u peers of %u torrents are back from %s", l.peers, torrents, s->path);
-	return rc == SQLITE_DONE ? 0 : -EIO;
+	struct table_counts n;
+	/* Where there is no room for all, torrents with peers come first. */
+	int rc = load_all(&l, "SELECT hash, run, peers FROM peers", load_row);
+	if (rc == SQLITE_DONE)
+		rc = load_all(&l, "SELECT hash, downloaded FROM swarm", load_count);
+	if (l.bad)
+		log_warn("%s: %u rows are damaged: left out", s->path, l.bad);
+	table_counts(s->table, &n);
+	if (n.swarms)
+		log_info("%u peers of %u torrents are back from %s", l.peers, n.swarms, s->path);
+	if (rc == SQLITE_DONE)
+		return 0;
+	return is_damage(rc) || rc == SQLITE_ERROR ? -EBADMSG : -EIO;
 }
 
 /* -- writing ----------------------------------------------------------------------------------- */
 
-static int write_rows(struct job *j)
+static int step(sqlite3_stmt *st)
 {
-	struct state *s = j->state;
-	int rc = exec(s->db, "BEGIN IMMEDIATE");
-	for (size_t i = 0; i < j->n && rc == SQLITE_OK; i++) {
-		struct row *r = &j->rows[i];
-		sqlite3_stmt *st = r->gone ? s->del : s->put;
-		sqlite3_bind_blob(st, 1, r->hash, HASH_LEN, SQLITE_STATIC);
-		if (!r->gone) {
-			sqlite3_bind_int64(st, 2, r->downloaded);
-			/* An empty blob, not NULL, for no peers. */
-			sqlite3_bind_blob64(st, 3, r->len ? buf_bytes(&j->bytes) + r->at :
-				(const uint8_t *)"", r->len, SQLITE_STATIC);
-		}
-		rc = sqlite3_step(st);
-		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
-		int reset = sqlite3_reset(st);
-		rc = rc ? rc : reset;
+	int rc = sqlite3_step(st), reset = sqlite3_reset(st);
+	return rc == SQLITE_DONE ? reset : rc;
+}
+
+/* Binding fails when memory is out; then the parameter is NULL, and no column takes that. */
+static int write_row(const struct job *j, const struct row *r)
+{
+	const struct table_piece *p = &r->piece;
+	sqlite3_stmt *const *all = j->state->statements;
+	sqlite3_stmt *st = p->what == PIECE_COUNT ? all[PUT_COUNT] :
+		p->what == PIECE_GONE		  ? all[DROP_ROWS] :
+		r->len				  ? all[PUT_ROW] :
+						    all[DROP_ROW];
+	sqlite3_bind_blob(st, 1, p->hash, HASH_LEN, SQLITE_STATIC);
+	if (p->what == PIECE_COUNT)
+		sqlite3_bind_int64(st, 2, p->downloaded);
+	if (p->what == PIECE_ROW) {
+		sqlite3_bind_int64(st, 2, j->state->run);
+		sqlite3_bind_int64(st, 3, (int64_t)p->row * 4 + p->family * 2 + p->kind);
+		if (r->len)
+			sqlite3_bind_blob64(st, 4, j->bytes + r->at, r->len, SQLITE_STATIC);
 	}
-	if (rc == SQLITE_OK)
-		rc = exec(s->db, "COMMIT");
+	int rc = step(st);
+	if (rc == SQLITE_OK && p->what == PIECE_GONE) {
+		sqlite3_bind_blob(all[DROP_COUNT], 1, p->hash, HASH_LEN, SQLITE_STATIC);
+		rc = step(all[DROP_COUNT]);
+	}
 	return rc;
+}
+
+static int drop_runs(const struct job *j)
+{
+	sqlite3_stmt *st = j->state->statements[DROP_RUNS];
+	sqlite3_bind_int64(st, 1, j->state->run);
+	return step(st);
 }
 
 static void job_run(struct work *w)
 {
 	struct job *j = container_of(w, struct job, work);
-	if (write_rows(j) == SQLITE_OK)
+	sqlite3 *db = j->state->db;
+	int rc = exec(db, "BEGIN IMMEDIATE");
+	for (size_t i = 0; i < j->n && rc == SQLITE_OK; i++)
+		rc = write_row(j, &j->rows[i]);
+	if (rc == SQLITE_OK && j->old_runs)
+		rc = drop_runs(j);
+	if (rc == SQLITE_OK)
+		rc = exec(db, "COMMIT");
+	if (rc == SQLITE_OK)
 		return;
-	j->error = xstrdup(sqlite3_errmsg(j->state->db));
-	if (!sqlite3_get_autocommit(j->state->db))
-		exec(j->state->db, "ROLLBACK");
+	j->error = xstrdup(sqlite3_errmsg(db));
+	if (!sqlite3_get_autocommit(db))
+		exec(db, "ROLLBACK");
 }
 
-/* Packs what changed; false when nothing did. */
+/* Packs what the round has next; false when that is nothing. */
 static bool job_fill(struct state *s)
 {
-	struct job *j = &s->job;
-	const struct swarm *w;
-	j->n = 0;
-	buf_clear(&j->bytes);
-	while (j->bytes.len < STATE_BATCH && (w = table_next_dirty(s->table))) {
-		GROW(j->rows, j->n, j->cap);
-		struct row *r = &j->rows[j->n++];
-		*r = (struct row) {.downloaded = w->downloaded, .at = j->bytes.len,
-			.gone = !swarm_size(w) && !w->downloaded};
-		memcpy(r->hash, w->hash, HASH_LEN);
-		state_row_pack(w, &j->bytes);
-		r->len = j->bytes.len - r->at;
+	struct job *j = s->job;
+	bool more = true;
+	j->n = j->len = 0;
+	while (j->len < STATE_BATCH && j->n < STATE_PIECES) {
+		struct row *r = &j->rows[j->n];
+		more = table_take(s->table, &r->piece);
+		if (!more)
+			break;
+		j->n++;
+		r->at = j->len;
+		r->len = r->piece.what == PIECE_ROW ? state_row_pack(r->piece.set, r->piece.kind,
+							      r->piece.row, j->bytes + r->at) : 0;
+		j->len += r->len;
 	}
-	return j->n > 0;
+	/* All that this run knows is in this job, or was in one before. */
+	j->old_runs = s->old_runs && !more;
+	s->old_runs = s->old_runs && more;
+	return j->n > 0 || j->old_runs;
 }
 
-/* True when it was written. */
+/* True when it was written.  Else it is kept, to be tried again before all others. */
 static bool job_end(struct state *s, uint32_t now)
 {
-	struct job *j = &s->job;
+	struct job *j = s->job;
 	if (j->error) {
-		for (size_t i = 0; i < j->n; i++)
-			table_mark_dirty(s->table, j->rows[i].hash);
 		s->errors++;
 		if (!s->failing)
 			log_warn("%s: %s: serving on, trying again", s->path, j->error);
@@ -274,19 +359,20 @@ static bool job_end(struct state *s, uint32_t now)
 		log_info("%s: is written again", s->path);
 	s->failing = false;
 	s->written += j->n;
+	s->bytes += j->len;
 	return true;
 }
 
+/* The job that failed, the round's next, or the end of the round. */
 static void next_job(struct state *s)
 {
-	if (!job_fill(s)) {
-		s->dirty_since = 0;
+	if (s->failing || job_fill(s)) {
+		s->busy = true;
+		work_post(s->pool, &s->job->work);
 		return;
 	}
-	if (!s->dirty_since)
-		s->dirty_since = now_s();
-	s->busy = true;
-	work_post(s->pool, &s->job.work);
+	s->rounds++;
+	s->dirty_since = table_is_dirty(s->table) ? s->round_at : 0;
 }
 
 static void job_done(struct work *w)
@@ -300,18 +386,65 @@ static void job_done(struct work *w)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
 	struct state *s = arg;
-	if (!s->busy && !s->stopped && (!s->failing || now_s() >= s->retry_at))
-		next_job(s);
+	uint32_t now = now_s();
+	if (s->busy || s->stopped || (s->failing && now < s->retry_at))
+		return;
+	if (!s->failing) {
+		if (!table_is_dirty(s->table) && !s->old_runs)
+			return;
+		table_begin_round(s->table);
+		s->round_at = now;
+		s->dirty_since = s->dirty_since ? s->dirty_since : now;
+	}
+	next_job(s);
 }
 
 void state_stats(const struct state *s, struct stats_state *ret)
 {
+	uint32_t behind = s->dirty_since ? now_s() - s->dirty_since : 0;
+	if (s->busy || s->failing || table_is_dirty(s->table))
+		behind = MAX(behind, 1u); /* 0 says that all is on disk */
 	*ret = (struct stats_state) {
 		.part = s->failing ? PART_BAD : PART_GOOD,
+		.rounds = s->rounds,
 		.written = s->written,
+		.bytes = s->bytes,
 		.errors = s->errors,
-		.behind_s = s->dirty_since ? now_s() - s->dirty_since : 0,
+		.behind_s = behind,
 	};
+}
+
+static int prepare(struct state *s)
+{
+	int rc = SQLITE_OK;
+	for (int i = 0; i < STATEMENTS && rc == SQLITE_OK; i++)
+		rc = sqlite3_prepare_v2(s->db, statements[i], -1, &s->statements[i], NULL);
+	return rc == SQLITE_OK ? 0 : rc == SQLITE_ERROR ? -EBADMSG : -EIO;
+}
+
+static void close_db(struct state *s)
+{
+	for (int i = 0; i < STATEMENTS; i++) {
+		sqlite3_finalize(s->statements[i]);
+		s->statements[i] = NULL;
+	}
+	sqlite3_close(s->db);
+	s->db = NULL;
+}
+
+/* -EBADMSG with *ret_why: it is to be set aside. */
+static int open_and_load(struct state *s, const struct lists *lists, uint32_t now, char **ret_why)
+{
+	int err = open_db(s->path, &s->db, ret_why);
+	if (!err)
+		err = load(s, lists, now);
+	if (!err)
+		err = prepare(s);
+	if (err < 0 && s->db) {
+		*ret_why = xstrdup(err == -EBADMSG ? "is damaged" : sqlite3_errmsg(s->db));
+		close_db(s);
+	}
+	return err;
 }
 
 int state_open(const char *dir, struct loop *loop, struct work_pool *pool, struct table *table,
@@ -324,35 +457,29 @@ int state_open(const char *dir, struct loop *loop, struct work_pool *pool, struc
 	s->path = xasprintf("%s/tracker.sqlite", dir);
 	s->pool = pool;
 	s->table = table;
-	s->job.state = s;
-	s->job.work.run = job_run;
-	s->job.work.done = job_done;
-	int err = open_db(s->path, &s->db, &why);
+	int err = open_and_load(s, lists, now, &why);
 	if (err == -EBADMSG) {
 		set_aside(s->path, why);
 		free(steal_ptr(&why));
-		err = open_db(s->path, &s->db, &why);
+		s->old_runs = false;
+		err = open_and_load(s, lists, now, &why);
 	}
-	if (err == -EIO)
-		log_warn("%s: %s", s->path, why);
-	if (err < 0)
-		goto fail;
-	err = load(s, lists, now);
-	if (err < 0 || sqlite3_prepare_v2(s->db, "INSERT OR REPLACE INTO swarm VALUES (?, ?, ?)", -1,
-			&s->put, NULL) != SQLITE_OK ||
-		sqlite3_prepare_v2(s->db, "DELETE FROM swarm WHERE hash = ?", -1, &s->del, NULL) !=
-			SQLITE_OK) {
-		err = -EIO;
-		goto fail;
+	if (err < 0) {
+		if (err != -EBUSY)
+			log_warn("%s: %s", s->path, why);
+		state_close(s);
+		return err == -EBADMSG ? -EIO : err;
 	}
+	s->run++;
+	s->job = xcalloc(1, sizeof(*s->job));
+	s->job->state = s;
+	s->job->work.run = job_run;
+	s->job->work.done = job_done;
 	struct timeval tick = {TICK_S, 0};
 	s->tick = event_new(loop_base(loop), -1, EV_PERSIST, on_tick, s);
 	event_add(s->tick, &tick);
 	*ret = s;
 	return 0;
-fail:
-	state_close(s);
-	return err;
 }
 
 void state_stop(struct state *s)
@@ -368,16 +495,16 @@ void state_close(struct state *s)
 	if (s->tick)
 		event_free(s->tick);
 	/* The pool has ended: what it did not write is written here. */
-	while (s->put && job_fill(s)) {
-		job_run(&s->job.work);
-		if (!job_end(s, now_s()))
-			break;
+	if (s->job) {
+		table_begin_round(s->table);
+		while (s->failing || job_fill(s)) {
+			job_run(&s->job->work);
+			if (!job_end(s, now_s()))
+				break;
+		}
+		free(s->job);
 	}
-	sqlite3_finalize(s->put);
-	sqlite3_finalize(s->del);
-	sqlite3_close(s->db);
-	free(s->job.rows);
-	buf_done(&s->job.bytes);
+	close_db(s);
 	free(s->path);
 	free(s);
 }

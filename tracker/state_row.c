@@ -6,27 +6,37 @@
 #include "tracker/state_row.h"
 
 #include "base/cursor.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <string.h>
 
 enum { FLAG_SEED = 1, FLAG_V6 = 2 };
 
-void state_row_pack(const struct swarm *w, struct buf *out)
+static uint8_t *put16(uint8_t *p, uint16_t v)
 {
-	for (int f = V4; f <= V6; f++) {
-		for (int k = LEECHERS; k <= SEEDS; k++) {
-			const struct peerset *s = &w->sets[f][k];
-			for (uint32_t i = 0; i < s->n; i++) {
-				buf_u8(out, (uint8_t)((k == SEEDS ? FLAG_SEED : 0) |
-					(f == V6 ? FLAG_V6 : 0)));
-				buf_add(out, peerset_addr(s, i), s->addr_len);
-				buf_add(out, s->meta[i].id, PEER_ID_LEN);
-				buf_u16(out, s->meta[i].told);
-				buf_u16(out, s->meta[i].life);
-			}
-		}
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+	return p + 2;
+}
+
+size_t state_row_pack(const struct peerset *s, enum kind kind, uint32_t row,
+	uint8_t ret[STATE_ROW_MAX])
+{
+	uint8_t flags = (uint8_t)((kind == SEEDS ? FLAG_SEED : 0) |
+		(s->addr_len == PEERSET_V6 ? FLAG_V6 : 0));
+	uint8_t *p = ret;
+	if (row >= peerset_rows(s))
+		return 0;
+	uint32_t first = row * PEERSET_ROW, end = first + MIN(PEERSET_ROW, s->n - first);
+	for (uint32_t i = first; i < end; i++) {
+		const struct peer_meta *m = &s->meta[i];
+		*p++ = flags;
+		p = mempcpy(p, peerset_addr(s, i), s->addr_len);
+		p = mempcpy(p, m->id, PEER_ID_LEN);
+		p = put16(put16(p, m->told), m->life);
 	}
+	return (size_t)(p - ret);
 }
 
 int state_row_unpack(const uint8_t *data, size_t len,

@@ -152,9 +152,11 @@ void stats_json(const struct stats *s, struct buf *out)
 		"passkeys", (json_int_t)s->lists.keys,
 		"networks", (json_int_t)s->lists.networks,
 		"sites", (json_int_t)s->lists.sites));
-	json_object_set_new(o, "state", json_pack("{s:s, s:I, s:I, s:I}",
+	json_object_set_new(o, "state", json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}",
 		"is", parts[s->state.part],
+		"rounds", (json_int_t)s->state.rounds,
 		"written", (json_int_t)s->state.written,
+		"bytes", (json_int_t)s->state.bytes,
 		"errors", (json_int_t)s->state.errors,
 		"behind", (json_int_t)s->state.behind_s));
 	json_object_set_new(o, "cluster", json_pack("{s:s, s:I, s:I, s:I, s:I}",
@@ -230,8 +232,10 @@ void stats_metrics(const struct stats *s, struct buf *out)
 	if (s->state.part != PART_OFF) {
 		metric(out, "state_good", "gauge", "Is the state on disk being written?",
 			s->state.part == PART_GOOD);
-		metric(out, "state_written_total", "counter", "Torrents written.",
-			s->state.written);
+		metric(out, "state_written_total", "counter",
+			"Rows written: counts, and peers by 256.", s->state.written);
+		metric(out, "state_written_bytes_total", "counter", "Bytes of peers written.",
+			s->state.bytes);
 		metric(out, "state_errors_total", "counter", "Writes that failed.",
 			s->state.errors);
 		metric(out, "state_behind_seconds", "gauge", "Age of the oldest unwritten change.",

@@ -20,9 +20,11 @@ enum stats_part { PART_OFF, PART_GOOD, PART_BAD };
 
 struct stats_state {
 	enum stats_part part;
-	uint64_t written; /* swarms */
+	uint64_t rounds;   /* each over all that had changed */
+	uint64_t written;  /* rows: of up to PEERSET_ROW peers, or a count */
+	uint64_t bytes;    /* of peers in them */
 	uint64_t errors;
-	uint32_t behind_s; /* how old the oldest change is that is not on disk */
+	uint32_t behind_s; /* how old the oldest change is that is not on disk; 0: there is none */
 };
 
 struct stats_cluster {

@@ -106,7 +106,7 @@ static void show(const json_t *o)
 		value(o, "refused"));
 	printf("http       %lld open, %lld bad, %lld evicted, %lld too slow\n", value(http, "open"),
 		value(http, "bad"), value(http, "evicted"), value(http, "timed_out"));
-	printf("state      %s, %lld torrents written, %lld s behind, %lld errors\n",
+	printf("state      %s, %lld rows written, %lld s behind, %lld errors\n",
 		text(state, "is"), value(state, "written"), value(state, "behind"),
 		value(state, "errors"));
 	printf("cluster    %s, %lld changes told, %lld heard, %lld outages\n", text(cluster, "is"),

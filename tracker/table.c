@@ -17,6 +17,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+TAILQ_HEAD(swarm_list, swarm);
+
 struct slot {
 	struct swarm *swarm; /* owned; NULL is free */
 	uint32_t tag;        /* of its hash; the low bits are its home */
@@ -31,8 +33,11 @@ struct table {
 	uint32_t n_swarms, sweep_at;
 	uint64_t n_peers[2][2], memory;
 	uint32_t n_empty;
-	struct swarm *empty_first, *empty_last; /* longest empty first */
-	struct swarm *dirty_first, *dirty_last;
+	struct swarm_list empty; /* longest empty first */
+	struct swarm_list dirty; /* longest dirty first; with those that are gone, which it owns */
+	struct swarm *round_last; /* in `dirty`, up to where this round goes; NULL: it is over */
+	uint32_t take_set, take_row; /* where it is in the first of them */
+	uint32_t expire_second, expire_left;
 	void (*on_change)(void *arg, enum table_change change, const uint8_t hash[HASH_LEN],
 		const struct table_peer *peer);
 	void *on_change_arg;
@@ -45,6 +50,8 @@ struct table *table_new(const struct table_config *config, uint32_t now)
 	random_bytes(&t->key, sizeof(t->key));
 	random_bytes(&t->random, sizeof(t->random));
 	t->random |= 1; /* xorshift never leaves 0 */
+	TAILQ_INIT(&t->empty);
+	TAILQ_INIT(&t->dirty);
 	t->slots_mask = 255;
 	t->slots = xcalloc(t->slots_mask + 1, sizeof(*t->slots));
 	return t;
@@ -63,6 +70,12 @@ void table_free(struct table *t)
 {
 	if (!t)
 		return;
+	struct swarm *next;
+	for (struct swarm *w = TAILQ_FIRST(&t->dirty); w; w = next) {
+		next = TAILQ_NEXT(w, in_dirty);
+		if (w->gone)
+			swarm_free(w);
+	}
 	for (uint32_t i = 0; i <= t->slots_mask; i++) {
 		if (t->slots[i].swarm)
 			swarm_free(t->slots[i].swarm);
@@ -129,18 +142,12 @@ static void drop_slot(struct table *t, uint32_t hole)
 	t->slots[hole] = (struct slot) {0};
 }
 
-/* -- empty and dirty swarms ------------------------------------------------------------------ */
+/* -- empty swarms ---------------------------------------------------------------------------- */
 
 static void empty_add(struct table *t, struct swarm *w, uint32_t now)
 {
 	w->empty_since = now;
-	w->prev = t->empty_last;
-	w->next = NULL;
-	if (t->empty_last)
-		t->empty_last->next = w;
-	else
-		t->empty_first = w;
-	t->empty_last = w;
+	TAILQ_INSERT_TAIL(&t->empty, w, in_empty);
 	t->n_empty++;
 }
 
@@ -148,49 +155,103 @@ static void empty_del(struct table *t, struct swarm *w)
 {
 	if (!w->empty_since)
 		return;
-	if (w->prev)
-		w->prev->next = w->next;
-	else
-		t->empty_first = w->next;
-	if (w->next)
-		w->next->prev = w->prev;
-	else
-		t->empty_last = w->prev;
+	TAILQ_REMOVE(&t->empty, w, in_empty);
 	w->empty_since = 0;
 	t->n_empty--;
 }
+
+/* -- what is to be written ------------------------------------------------------------------- */
 
 static void mark_dirty(struct table *t, struct swarm *w)
 {
 	if (!t->config.track_dirty || w->dirty)
 		return;
 	w->dirty = true;
-	w->next_dirty = NULL;
-	if (t->dirty_last)
-		t->dirty_last->next_dirty = w;
-	else
-		t->dirty_first = w;
-	t->dirty_last = w;
+	TAILQ_INSERT_TAIL(&t->dirty, w, in_dirty);
 }
 
-void table_mark_dirty(struct table *t, const uint8_t hash[HASH_LEN])
+static void unmark_dirty(struct table *t, struct swarm *w)
 {
-	struct swarm *w = find(t, hash);
-	if (w)
-		mark_dirty(t, w);
-}
-
-const struct swarm *table_next_dirty(struct table *t)
-{
-	struct swarm *w = t->dirty_first;
-	if (!w)
-		return NULL;
-	t->dirty_first = w->next_dirty;
-	if (!t->dirty_first)
-		t->dirty_last = NULL;
+	if (!w->dirty)
+		return;
+	if (w == TAILQ_FIRST(&t->dirty))
+		t->take_set = t->take_row = 0;
+	if (w == t->round_last)
+		t->round_last = TAILQ_PREV(w, swarm_list, in_dirty);
+	TAILQ_REMOVE(&t->dirty, w, in_dirty);
 	w->dirty = false;
-	return w;
 }
+
+static void count_changed(struct table *t, struct swarm *w)
+{
+	w->count_changed = true;
+	mark_dirty(t, w);
+}
+
+bool table_is_dirty(const struct table *t)
+{
+	return !TAILQ_EMPTY(&t->dirty);
+}
+
+void table_begin_round(struct table *t)
+{
+	t->round_last = TAILQ_LAST(&t->dirty, swarm_list);
+}
+
+static bool has_changed(const struct swarm *w)
+{
+	bool some = w->count_changed;
+	for (int i = 0; i < 4 && !some; i++)
+		some = peerset_has_changed(&w->sets[i / 2][i % 2]);
+	return some;
+}
+
+/* The next piece of the first dirty swarm; false when it has been gone through. */
+static bool take_from(struct table *t, struct swarm *w, struct table_piece *ret)
+{
+	memcpy(ret->hash, w->hash, HASH_LEN);
+	if (w->gone) {
+		ret->what = PIECE_GONE;
+		unmark_dirty(t, w);
+		swarm_free(w);
+		return true;
+	}
+	w->taken = true;
+	if (w->count_changed) {
+		w->count_changed = false;
+		ret->what = PIECE_COUNT;
+		ret->downloaded = w->downloaded;
+		return true;
+	}
+	for (; t->take_set < 4; t->take_set++, t->take_row = 0) {
+		ret->family = t->take_set / 2;
+		ret->kind = t->take_set % 2;
+		struct peerset *s = &w->sets[ret->family][ret->kind];
+		ret->row = peerset_take_row(s, t->take_row);
+		if (ret->row == PEERSET_NONE)
+			continue;
+		t->take_row = ret->row + 1;
+		ret->what = PIECE_ROW;
+		ret->set = s;
+		return true;
+	}
+	return false;
+}
+
+bool table_take(struct table *t, struct table_piece *ret)
+{
+	while (t->round_last) {
+		struct swarm *w = TAILQ_FIRST(&t->dirty);
+		if (take_from(t, w, ret))
+			return true;
+		unmark_dirty(t, w);
+		if (has_changed(w))
+			mark_dirty(t, w); /* behind where this round has been */
+	}
+	return false;
+}
+
+/* -- forgetting swarms ----------------------------------------------------------------------- */
 
 static void forget_swarm(struct table *t, struct swarm *w)
 {
@@ -198,14 +259,19 @@ static void forget_swarm(struct table *t, struct swarm *w)
 	empty_del(t, w);
 	t->n_swarms--;
 	t->memory -= sizeof(*w);
-	swarm_free(w);
+	if (t->config.track_dirty && w->taken) {
+		w->gone = true;
+		mark_dirty(t, w);
+	} else {
+		unmark_dirty(t, w);
+		swarm_free(w);
+	}
 }
 
-/* Empty swarms go when their count is old or none; not before their emptiness is written. */
+/* Empty swarms go when their count is old or none. */
 static bool may_forget(const struct swarm *w, uint32_t now)
 {
-	return w->empty_since && !w->dirty &&
-		(!w->downloaded || now - w->empty_since >= TABLE_KEEP_S);
+	return w->empty_since && (!w->downloaded || now - w->empty_since >= TABLE_KEEP_S);
 }
 
 static struct swarm *find_or_add(struct table *t, const uint8_t hash[HASH_LEN], uint32_t now)
@@ -215,12 +281,9 @@ static struct swarm *find_or_add(struct table *t, const uint8_t hash[HASH_LEN], 
 	if (t->slots[at].swarm)
 		return t->slots[at].swarm;
 	if (t->n_swarms >= t->config.max_torrents) {
-		struct swarm *old = t->empty_first;
-		while (old && old->dirty)
-			old = old->next;
-		if (!old)
+		if (TAILQ_EMPTY(&t->empty))
 			return NULL;
-		forget_swarm(t, old);
+		forget_swarm(t, TAILQ_FIRST(&t->empty));
 	}
 	if (t->n_swarms + 1 > (t->slots_mask + 1) / 4 * 3)
 		grow(t);
@@ -316,17 +379,24 @@ void table_on_change(struct table *t,
 	t->on_change_arg = arg;
 }
 
-/* Forgets those of the swarm whose time has passed. */
+/* Forgets those of the swarm whose time has passed; where very many have, some of them now and the
+ * others in the next seconds. */
 static void swarm_expire(struct table *t, struct swarm *w, uint32_t now)
 {
 	if (now < w->expires_min)
+		return;
+	if (t->expire_second != now) {
+		t->expire_second = now;
+		t->expire_left = TABLE_EXPIRE_PER_S;
+	}
+	if (!t->expire_left)
 		return;
 	uint32_t min = UINT32_MAX;
 	bool gone = false;
 	for (int f = V4; f <= V6; f++) {
 		for (int k = LEECHERS; k <= SEEDS; k++) {
 			struct peerset *s = &w->sets[f][k];
-			for (uint32_t i = s->n; i-- > 0;) {
+			for (uint32_t i = s->n; i-- > 0 && t->expire_left;) {
 				if (s->meta[i].expires > now) {
 					min = MIN(min, s->meta[i].expires);
 					continue;
@@ -334,10 +404,12 @@ static void swarm_expire(struct table *t, struct swarm *w, uint32_t now)
 				tell(t, CHANGE_EXPIRED, w, f, k, i);
 				peer_remove(t, w, f, k, i, now);
 				gone = true;
+				t->expire_left--;
 			}
 		}
 	}
-	w->expires_min = min;
+	if (t->expire_left)
+		w->expires_min = min;
 	if (gone) {
 		settle(w, now);
 		mark_dirty(t, w);
@@ -496,8 +568,10 @@ int table_announce(struct table *t, const struct announce *a, uint32_t now, stru
 	bool completed = a->event == EVENT_COMPLETED && a->seed && !was_seed;
 	if (known)
 		before = w->sets[family][p.kind].meta[p.at];
-	if (completed)
-		w->downloaded += w->downloaded < UINT32_MAX;
+	if (completed && w->downloaded < UINT32_MAX) {
+		w->downloaded++;
+		count_changed(t, w);
+	}
 	bool keeps = keeps_interval(a, known ? &before : NULL, now);
 	if (known && p.kind != kind) {
 		peer_remove(t, w, family, p.kind, p.at, now);
@@ -524,7 +598,7 @@ int table_announce(struct table *t, const struct announce *a, uint32_t now, stru
 	meta->expires = now + meta->life;
 	peerset_sites(&w->sets[family][kind])[p.at] = a->site;
 	w->expires_min = swarm_size(w) == 1 ? meta->expires : MIN(w->expires_min, meta->expires);
-	if (!known || was_seed != a->seed || completed)
+	if (!known || was_seed != a->seed)
 		mark_dirty(t, w);
 	tell(t, completed ? CHANGE_COMPLETED : CHANGE_PEER, w, family, kind, p.at);
 	return 0;
@@ -606,7 +680,7 @@ void table_merge_downloaded(struct table *t, const uint8_t hash[HASH_LEN], uint3
 	if (!w || w->downloaded >= downloaded)
 		return;
 	w->downloaded = downloaded;
-	mark_dirty(t, w);
+	count_changed(t, w);
 }
 
 const struct swarm *table_walk(const struct table *t, uint64_t *cursor)
@@ -627,6 +701,7 @@ void table_check(const struct table *t)
 	while ((w = table_walk(t, &cursor))) {
 		swarms++;
 		empty += w->empty_since != 0;
+		assert(!t->config.track_dirty || !has_changed(w) || w->dirty);
 		assert((w->empty_since != 0) == (swarm_size(w) == 0));
 		assert(find(t, w->hash) == w);
 		for (int f = V4; f <= V6; f++) {
@@ -639,6 +714,8 @@ void table_check(const struct table *t)
 			}
 		}
 	}
+	TAILQ_FOREACH(w, &t->dirty, in_dirty)
+		assert(w->dirty);
 	assert(swarms == t->n_swarms && empty == t->n_empty);
 	assert(!memcmp(peers, t->n_peers, sizeof(peers)));
 }

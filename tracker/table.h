@@ -22,9 +22,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #define HASH_LEN 20
 #define TABLE_NUMWANT_MAX 200u /* 200 IPv4 peers fit a UDP packet of 1,220 bytes */
+#define TABLE_EXPIRE_PER_S 20000u /* forgotten in a second: some milliseconds */
 #define TABLE_KEEP_S (7u * 86400) /* a week: the count of a torrent that nobody has is still news */
 
 enum family { V4, V6 };
@@ -38,9 +40,11 @@ struct swarm {
 	uint32_t expires_min; /* nobody expires before */
 	uint32_t empty_since;
 	bool dirty;           /* in the list of what is to be written */
+	bool count_changed;   /* `downloaded` is to be written */
+	bool taken;           /* something of it was taken to be written, so may be on disk */
+	bool gone;            /* forgotten, and in the list for what is on disk */
 	struct peerset sets[2][2]; /* [family][kind] */
-	struct swarm *next, *prev; /* in the list of empty swarms; `next` alone in the dirty list */
-	struct swarm *next_dirty;
+	TAILQ_ENTRY(swarm) in_empty, in_dirty;
 };
 
 struct table_config {
@@ -48,7 +52,7 @@ struct table_config {
 	uint64_t max_peers;
 	uint32_t max_swarm; /* peers of one torrent */
 	struct pace pace;
-	bool track_dirty; /* somebody takes what table_next_dirty gives */
+	bool track_dirty; /* somebody takes what table_take gives */
 };
 
 enum table_event { EVENT_NONE, EVENT_COMPLETED, EVENT_STARTED, EVENT_STOPPED }; /* as in BEP 15 */
@@ -126,11 +130,26 @@ void table_on_change(struct table *t,
  * between two calls it may: then some may come twice or not at all. */
 const struct swarm *table_walk(const struct table *t, uint64_t *cursor);
 const struct swarm *table_find(const struct table *t, const uint8_t hash[HASH_LEN]);
-/* Takes the next swarm that changed since it was last taken; NULL for none.  It is valid until the
- * next call into the table. */
-const struct swarm *table_next_dirty(struct table *t);
-/* Writing failed: take it again. */
-void table_mark_dirty(struct table *t, const uint8_t hash[HASH_LEN]);
+
+/* What is to be written, piece by piece: a count, a row of one of a swarm's sets, or that nothing of
+ * a torrent is to be kept. */
+struct table_piece {
+	enum { PIECE_COUNT, PIECE_ROW, PIECE_GONE } what;
+	uint8_t hash[HASH_LEN];
+	uint32_t downloaded; /* of PIECE_COUNT; the rest of PIECE_ROW */
+	const struct peerset *set; /* borrowed, until the table changes */
+	enum family family;
+	enum kind kind;
+	uint32_t row; /* from peerset_rows on: it is no more */
+};
+/* Begins a round: over all that has changed until now, each piece once.  What changes meanwhile
+ * waits for the next one, so that a round ends however busy the table is. */
+void table_begin_round(struct table *t);
+/* Takes the round's next piece; false at its end.  In an order in which whoever takes them for
+ * written loses nobody: where a peer moves to another row, that one comes before its old one. */
+bool table_take(struct table *t, struct table_piece *ret);
+/* Has anything changed that was not taken? */
+bool table_is_dirty(const struct table *t);
 /* The peer at a place of a set. */
 void table_peer_at(const struct peerset *s, uint32_t at, bool seed, struct table_peer *ret);
 

@@ -11,6 +11,8 @@
  *	peers=N         ports to announce (default 50000); each of `seeds` per cent has everything
  *	seeds=N         (default 25)
  *	nodes=1         every announce is another node's first: address 127.x.y.z, event "started" (UDP: by port)
+ *	ips=1           UDP: each number has an address of its own, in the announce (for --allow-ip)
+ *	stops=N         UDP: N per cent of the announces say "stopped" (default 0)
  *	numwant=N       (default 50)
  *	hashes=FILE     info-hashes in hex, one a line, instead
  *	keep=0          HTTP: a new connection for each
@@ -44,7 +46,7 @@
 #define SAMPLES_MAX 4000000u
 
 struct load {
-	uint64_t count, seconds, rate, window, torrents, peers, seeds, nodes, numwant, keep;
+	uint64_t count, seconds, rate, window, torrents, peers, seeds, nodes, ips, stops, numwant, keep;
 	uint8_t (*hashes)[20];
 	struct sockaddr_storage to;
 	socklen_t to_len;
@@ -94,7 +96,7 @@ struct node {
 	uint8_t hash[20];
 	uint32_t number;
 	uint16_t port;
-	bool seed;
+	bool seed, stops;
 };
 
 static void choose(struct load *l, struct node *ret)
@@ -107,6 +109,7 @@ static void choose(struct load *l, struct node *ret)
 			memcpy(ret->hash + i, &(uint64_t) {next_random(l)}, MIN(8, 20 - i));
 	ret->number = l->nodes ? (uint32_t)l->sent : (uint32_t)((r >> 32) % l->peers);
 	ret->port = (uint16_t)(1024 + ret->number % 64000);
+	ret->stops = l->stops && next_random(l) % 100 < l->stops;
 	ret->seed = l->nodes ? ret->number == 0 : ret->number % 100 < l->seeds;
 }
 
@@ -135,8 +138,8 @@ static size_t udp_packet(struct load *l, const uint8_t id[8], uint8_t out[98])
 	put_be(out + 56, 0, 8);
 	put_be(out + 64, n.seed ? 0 : 1000, 8);
 	put_be(out + 72, 0, 8);
-	put_be(out + 80, l->nodes ? 2 : 0, 4);
-	put_be(out + 84, 0, 4);
+	put_be(out + 80, n.stops ? 3 : l->nodes ? 2 : 0, 4);
+	put_be(out + 84, l->ips ? 0x0a000000 + n.number : 0, 4);
 	put_be(out + 88, n.number, 4);
 	put_be(out + 92, l->numwant, 4);
 	put_be(out + 96, n.port, 2);
@@ -427,7 +430,8 @@ int main(int argc, char **argv)
 		uint64_t *value;
 	} names[] = {{"count", &l.count}, {"seconds", &l.seconds}, {"rate", &l.rate},
 		{"window", &l.window}, {"torrents", &l.torrents}, {"peers", &l.peers},
-		{"seeds", &l.seeds}, {"nodes", &l.nodes}, {"numwant", &l.numwant}, {"keep", &l.keep}};
+		{"seeds", &l.seeds}, {"nodes", &l.nodes}, {"ips", &l.ips}, {"stops", &l.stops},
+		{"numwant", &l.numwant}, {"keep", &l.keep}};
 	const char *hashes = NULL;
 	if (argc < 4) {
 		fprintf(stderr, "usage: track_load udp|http ADDRESS PORT [NAME=VALUE]...\n");

@@ -3,76 +3,12 @@
 #include "tracker/table.h"
 
 #include "base/mem.h"
+#include "tests/unit/tracker_fixture.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
-#define T0 1000000u
-
-static struct table_config config = {
-	.max_torrents = 1000, .max_peers = 100000, .max_swarm = 50000, .pace = {5, 1800},
-	.track_dirty = false};
-
-static uint8_t out4[TABLE_NUMWANT_MAX * PEERSET_V4], out6[TABLE_NUMWANT_MAX * PEERSET_V6];
-static uint8_t ids4[TABLE_NUMWANT_MAX * PEER_ID_LEN], ids6[TABLE_NUMWANT_MAX * PEER_ID_LEN];
-
-static struct answer fresh(void)
-{
-	return (struct answer) {.addrs = {out4, out6}, .ids = {ids4, ids6}};
-}
-
-/* Peer `n` of torrent `torrent`: an address and an id of its own. */
-static struct announce peer(unsigned torrent, unsigned n, bool seed)
-{
-	struct announce a = {.numwant = 50, .seed = seed, .other_family = true};
-	char id[64];
-	memcpy(a.hash, &torrent, sizeof(torrent));
-	snprintf(id, sizeof(id), "-PF0100-%012u", n);
-	memcpy(a.peer_id, id, PEER_ID_LEN);
-	a.from = (struct addr) {.ip = {[10] = 0xff, [11] = 0xff, [12] = 10, [13] = (uint8_t)(n >> 16),
-				[14] = (uint8_t)(n >> 8), [15] = (uint8_t)n}, .port = 6881};
-	return a;
-}
-
-static struct announce peer6(unsigned torrent, unsigned n, bool seed)
-{
-	struct announce a = peer(torrent, n, seed);
-	memset(a.from.ip, 0, sizeof(a.from.ip));
-	a.from.ip[0] = 0x20;
-	a.from.ip[14] = (uint8_t)(n >> 8);
-	a.from.ip[15] = (uint8_t)n;
-	return a;
-}
-
-static struct answer say(struct table *t, struct announce a, uint32_t now)
-{
-	struct answer answer = fresh();
-	assert_int_equal(table_announce(t, &a, now, &answer), 0);
-	return answer;
-}
-
-static bool given(const struct answer *answer, const struct announce *a)
-{
-	enum family f = addr_is_v4(&a->from) ? V4 : V6;
-	uint8_t want[PEERSET_V6];
-	size_t len = f == V4 ? PEERSET_V4 : PEERSET_V6;
-	if (f == V4)
-		addr_to_compact4(&a->from, want);
-	else
-		addr_to_compact6(&a->from, want);
-	for (uint32_t i = 0; i < answer->n[f]; i++) {
-		if (!memcmp(answer->addrs[f] + i * len, want, len))
-			return true;
-	}
-	return false;
-}
 
 static void test_the_first_is_alone(void **state)
 {
@@ -245,6 +181,30 @@ static void test_sweep_forgets_swarms_that_nobody_asks_for(void **state)
 	table_counts(t, &counts);
 	assert_int_equal(counts.swarms, 0);
 	assert_true(counts.memory < 65536);
+	table_free(t);
+}
+
+/* All in one second, as after a restart: in parts, so that nobody waits for it. */
+static void test_a_crowd_is_forgotten_in_parts(void **state)
+{
+	enum { PEERS = TABLE_EXPIRE_PER_S + 1000 };
+	struct table *t = table_new(&config, T0);
+	struct table_scrape f;
+	struct announce a = peer(1, 0, false);
+	for (unsigned n = 0; n < PEERS; n++) {
+		struct table_peer p = {.addr = peer(1, n, false).from, .meta.life = 100};
+		assert_int_equal(table_merge(t, a.hash, &p, T0), 0);
+	}
+	table_scrape(t, a.hash, T0 + 99, &f);
+	assert_int_equal(f.incomplete, PEERS);
+	for (unsigned i = 0; i < 3; i++) {
+		table_scrape(t, a.hash, T0 + 100, &f);
+		assert_int_equal(f.incomplete, 1000);
+	}
+	table_check(t);
+	table_scrape(t, a.hash, T0 + 101, &f);
+	assert_int_equal(f.incomplete, 0);
+	table_check(t);
 	table_free(t);
 }
 
@@ -524,32 +484,6 @@ static void test_merge_adds_and_never_shortens(void **state)
 	table_free(t);
 }
 
-static void test_dirty_swarms_come_once(void **state)
-{
-	struct table_config dirty = config;
-	dirty.track_dirty = true;
-	struct table *t = table_new(&dirty, T0);
-	say(t, peer(1, 1, true), T0);
-	say(t, peer(1, 2, true), T0);
-	say(t, peer(2, 2, true), T0);
-	assert_memory_equal(table_next_dirty(t)->hash, peer(1, 1, true).hash, HASH_LEN);
-	assert_memory_equal(table_next_dirty(t)->hash, peer(2, 1, true).hash, HASH_LEN);
-	assert_null(table_next_dirty(t));
-	/* Coming again changes nothing that is worth writing. */
-	say(t, peer(1, 1, true), T0 + 5);
-	assert_null(table_next_dirty(t));
-	struct announce gone = peer(2, 2, true);
-	gone.event = EVENT_STOPPED;
-	say(t, gone, T0 + 6);
-	const struct swarm *w = table_next_dirty(t);
-	assert_non_null(w);
-	assert_int_equal(swarm_size(w), 0);
-	table_sweep(t, T0 + 7, 1024);
-	assert_null(table_find(t, gone.hash));
-	table_check(t);
-	table_free(t);
-}
-
 static unsigned changes[4];
 
 static void on_change(void *arg, enum table_change change, const uint8_t hash[HASH_LEN],
@@ -673,6 +607,7 @@ int main(void)
 		cmocka_unit_test(test_a_stranger_may_keep_five_minutes),
 		cmocka_unit_test(test_a_stranger_that_comes_in_time_is_held_to_it),
 		cmocka_unit_test(test_sweep_forgets_swarms_that_nobody_asks_for),
+		cmocka_unit_test(test_a_crowd_is_forgotten_in_parts),
 		cmocka_unit_test(test_a_count_outlives_its_peers),
 		cmocka_unit_test(test_torrents_are_capped_at_n),
 		cmocka_unit_test(test_an_empty_torrent_makes_room),
@@ -688,7 +623,6 @@ int main(void)
 		cmocka_unit_test(test_seeds_of_the_site_before_seeds_elsewhere),
 		cmocka_unit_test(test_intervals_grow_as_a_swarm_settles),
 		cmocka_unit_test(test_merge_adds_and_never_shortens),
-		cmocka_unit_test(test_dirty_swarms_come_once),
 		cmocka_unit_test(test_changes_are_told),
 		cmocka_unit_test(test_random_life),
 		cmocka_unit_test(test_a_large_swarm_grows_and_shrinks),
