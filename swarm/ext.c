@@ -24,11 +24,11 @@ static void free_doc(struct ben_doc **doc)
 }
 #define CLEANUP_BEN __attribute__((cleanup(free_doc)))
 
-/* The number under `key`, 0 when it is missing or not within [0, max]. */
-static uint64_t get_number(struct ben dict, const char *key, uint64_t max)
+/* The number under `key`, `before` when it is missing or not within [0, max]. */
+static uint64_t get_number(struct ben dict, const char *key, uint64_t max, uint64_t before)
 {
-	int64_t v = ben_int(ben_get(dict, key), 0);
-	return v >= 0 && (uint64_t)v <= max ? (uint64_t)v : 0;
+	int64_t v = ben_int(ben_get(dict, key), -1);
+	return v >= 0 && (uint64_t)v <= max ? (uint64_t)v : before;
 }
 
 /* `len` bytes from outside as a name: escaped, cut to fit. */
@@ -51,15 +51,14 @@ int ext_parse_handshake(
 		return -EINVAL;
 	}
 	struct ben m = ben_get_type(root, "m", BEN_DICT);
-	*ret = (struct ext_handshake) {
-		.ut_metadata = (uint8_t)get_number(m, "ut_metadata", UINT8_MAX),
-		.upload_only_id = (uint8_t)get_number(m, "upload_only", UINT8_MAX),
-		.donthave_id = (uint8_t)get_number(m, "lt_donthave", UINT8_MAX),
-		.upload_only = ben_int(ben_get(root, "upload_only"), 0) == 1,
-		.reqq = (uint32_t)get_number(root, "reqq", UINT32_MAX),
-		.port = (uint16_t)get_number(root, "p", UINT16_MAX),
-		.metadata_size = get_number(root, "metadata_size", INT64_MAX),
-	};
+	ret->ut_metadata = (uint8_t)get_number(m, "ut_metadata", UINT8_MAX, ret->ut_metadata);
+	ret->upload_only_id =
+		(uint8_t)get_number(m, "upload_only", UINT8_MAX, ret->upload_only_id);
+	ret->donthave_id = (uint8_t)get_number(m, "lt_donthave", UINT8_MAX, ret->donthave_id);
+	ret->upload_only = get_number(root, "upload_only", INT64_MAX, ret->upload_only) == 1;
+	ret->reqq = (uint32_t)get_number(root, "reqq", UINT32_MAX, ret->reqq);
+	ret->port = (uint16_t)get_number(root, "p", UINT16_MAX, ret->port);
+	ret->metadata_size = get_number(root, "metadata_size", INT64_MAX, ret->metadata_size);
 	size_t client_len;
 	const uint8_t *client = ben_bytes(ben_get(root, "v"), &client_len);
 	if (client)

@@ -29,7 +29,8 @@ struct ext_handshake {
 	char client[64];      /* "v", escaped, "" when not told */
 };
 
-/* 0, or -EINVAL with a static reason. */
+/* Takes into *ret what is told; the rest of it stays (BEP 10: a later handshake names changes alone).
+ * 0, or -EINVAL with a static reason. */
 int ext_parse_handshake(const uint8_t *data, size_t len, struct ext_handshake *ret,
 	const char **ret_why);
 /* Our own, as payload of message 0. metadata_size 0: not told. */

@@ -20,7 +20,7 @@ static void must(bool ok)
 
 static void read_handshake(const uint8_t *data, size_t size)
 {
-	struct ext_handshake h, again;
+	struct ext_handshake h = {0}, again = {0};
 	const char *why = NULL;
 	struct buf b = {0};
 

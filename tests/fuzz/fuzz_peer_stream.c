@@ -26,7 +26,7 @@ static void read_extended(const struct wire_message *m)
 {
 	const char *why = NULL;
 	if (m->ext_id == EXT_HANDSHAKE) {
-		struct ext_handshake h;
+		struct ext_handshake h = {0};
 		if (ext_parse_handshake(m->data, m->data_len, &h, &why) == 0)
 			must(memchr(h.client, 0, sizeof(h.client)));
 		else

@@ -27,7 +27,7 @@ static void parse_good(const char *text, struct ext_handshake *ret)
 static void test_our_own_handshake_comes_back(void **state)
 {
 	struct buf b = {0};
-	struct ext_handshake h;
+	struct ext_handshake h = {0};
 	const char *why;
 	ext_add_handshake(&b, 6881, 500, true, 12345, "p2pfs 1.2");
 	assert_int_equal(ext_parse_handshake(buf_bytes(&b), b.len, &h, &why), 0);
@@ -55,8 +55,7 @@ static void test_our_own_handshake_in_bytes(void **state)
 
 static void test_what_is_not_told_is_nothing(void **state)
 {
-	struct ext_handshake h;
-	memset(&h, 0xff, sizeof(h));
+	struct ext_handshake h = {0};
 	parse_good("de", &h);
 	assert_int_equal(h.ut_metadata, 0);
 	assert_int_equal(h.upload_only_id, 0);
@@ -68,10 +67,37 @@ static void test_what_is_not_told_is_nothing(void **state)
 	assert_string_equal(h.client, "");
 }
 
+/* BEP 10: a later handshake names what has changed, alone. */
+static void test_a_later_handshake_changes_what_it_names(void **state)
+{
+	struct ext_handshake h = {0};
+	parse_good("d1:md11:lt_donthavei7e11:upload_onlyi3e11:ut_metadatai2ee13:metadata_sizei98e"
+		   "1:pi51413e4:reqqi512e11:upload_onlyi1e1:v1:xe",
+		&h);
+	for (unsigned i = 0; i < 2; i++) {
+		parse_good(i ? "d1:md11:ut_metadatai256ee13:metadata_sizei-1ee" : "de", &h);
+		assert_int_equal(h.ut_metadata, 2);
+		assert_int_equal(h.upload_only_id, 3);
+		assert_int_equal(h.donthave_id, 7);
+		assert_int_equal(h.metadata_size, 98);
+		assert_int_equal(h.port, 51413);
+		assert_int_equal(h.reqq, 512);
+		assert_true(h.upload_only);
+		assert_string_equal(h.client, "x");
+	}
+	parse_good("d1:md11:ut_metadatai0ee4:reqqi7e11:upload_onlyi0e1:v1:ye", &h);
+	assert_int_equal(h.ut_metadata, 0);
+	assert_int_equal(h.donthave_id, 7);
+	assert_int_equal(h.metadata_size, 98);
+	assert_int_equal(h.reqq, 7);
+	assert_false(h.upload_only);
+	assert_string_equal(h.client, "y");
+}
+
 /* transmission 3.00's, and libtorrent 2.0.8's. */
 static void test_handshakes_of_real_clients(void **state)
 {
-	struct ext_handshake h;
+	struct ext_handshake h = {0};
 	parse_good(
 		"d1:ei1e1:md6:ut_pexi1e11:ut_metadatai3ee13:metadata_sizei98e1:pi51413e4:reqqi512e"
 		"11:upload_onlyi1e1:v17:Transmission 3.00e",
@@ -82,6 +108,7 @@ static void test_handshakes_of_real_clients(void **state)
 	assert_int_equal(h.reqq, 512);
 	assert_true(h.upload_only);
 	assert_string_equal(h.client, "Transmission 3.00");
+	h = (struct ext_handshake) {0};
 	parse_good(
 		"d12:complete_agoi1e1:md11:lt_donthavei7e10:share_modei8e11:upload_onlyi3e"
 		"12:ut_holepunchi4e11:ut_metadatai2e6:ut_pexi1ee4:reqqi2000e1:v16:libtorrent/2.0.8"
@@ -120,7 +147,7 @@ static void test_numbers_at_their_bounds(void **state)
 		{"d13:metadata_sizede1:pi1ee", 0, 0, 1, 0},
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		struct ext_handshake h;
+		struct ext_handshake h = {0};
 		parse_good(cases[i].text, &h);
 		print_message("%s\n", cases[i].text);
 		assert_int_equal(h.ut_metadata, cases[i].id);
@@ -135,7 +162,7 @@ static void test_bad_handshakes_are_refused(void **state)
 	static const char *const bad[] = {"", "d", "e", "le", "i1e", "1:d", "dee", "d1:m", "dede",
 		"d1:mi01eee", "d1:v99999999999:xe", "d1:pi9223372036854775808ee"};
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct ext_handshake h;
+		struct ext_handshake h = {0};
 		const char *why = NULL;
 		print_message("%s\n", bad[i]);
 		assert_int_equal(
@@ -149,7 +176,7 @@ static void test_bad_handshakes_are_refused(void **state)
 static bool takes(unsigned keys)
 {
 	struct buf b = {0};
-	struct ext_handshake h;
+	struct ext_handshake h = {0};
 	const char *why;
 	buf_add_str(&b, "d1:md");
 	for (unsigned i = 0; i < keys; i++)
@@ -171,7 +198,7 @@ static void test_tokens_have_a_bound(void **state)
 static void test_the_name_is_escaped_and_cut(void **state)
 {
 	static const char hostile[] = "d1:v8:\x1b[2J\n\0\xff%e";
-	struct ext_handshake h;
+	struct ext_handshake h = {0};
 	const char *why;
 	assert_int_equal(
 		ext_parse_handshake((const uint8_t *)hostile, sizeof(hostile) - 1, &h, &why), 0);
@@ -315,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_our_own_handshake_comes_back),
 		cmocka_unit_test(test_our_own_handshake_in_bytes),
 		cmocka_unit_test(test_what_is_not_told_is_nothing),
+		cmocka_unit_test(test_a_later_handshake_changes_what_it_names),
 		cmocka_unit_test(test_handshakes_of_real_clients),
 		cmocka_unit_test(test_numbers_at_their_bounds),
 		cmocka_unit_test(test_bad_handshakes_are_refused),
