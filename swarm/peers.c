@@ -147,22 +147,33 @@ bool peers_add(struct peers *p, const struct addr *a, enum peers_source source, 
 	return add(p, a, source, now) != NULL;
 }
 
-static bool may_connect(const struct known *k)
+static bool is_better(const struct known *a, const struct known *b)
 {
-	return k->connected == 0 && !k->never;
+	bool named = a->source == PEERS_FROM_OPTION;
+	if (named != (b->source == PEERS_FROM_OPTION))
+		return named;
+	return a->failures < b->failures || (a->failures == b->failures && a->last < b->last);
 }
 
-bool peers_next(struct peers *p, uint64_t now, struct addr *ret)
+static struct known *find_next(const struct peers *p, uint64_t now)
 {
 	struct known *best = NULL;
 	for (size_t i = 0; i < p->n; i++) {
 		struct known *k = &p->known[i];
-		if (!may_connect(k) || k->due > now)
-			continue;
-		if (!best || k->failures < best->failures ||
-			(k->failures == best->failures && k->last < best->last))
+		if (!k->connected && !k->never && k->due <= now && (!best || is_better(k, best)))
 			best = k;
 	}
+	return best;
+}
+
+bool peers_due(const struct peers *p, uint64_t now)
+{
+	return find_next(p, now);
+}
+
+bool peers_next(struct peers *p, uint64_t now, struct addr *ret)
+{
+	struct known *best = find_next(p, now);
 	if (!best)
 		return false;
 	best->connected = 1;
@@ -261,6 +272,20 @@ bool peers_banned(const struct peers *p, const struct addr *a)
 	bool there;
 	find(p->banned, p->n_banned, sizeof(*p->banned), &ip, &there);
 	return there;
+}
+
+void peers_add_all(struct peers *p, const struct peers *from, uint64_t now)
+{
+	for (size_t i = 0; i < from->n_banned; i++)
+		peers_ban(p, &from->banned[i].addr);
+	for (size_t i = 0; i < from->n; i++) {
+		const struct known *k = &from->known[i];
+		if (!peers_add(p, &k->addr, k->source, now))
+			continue;
+		struct known *same = find_known(p, &k->addr);
+		same->failures = k->failures;
+		same->last = k->connected ? 0 : now;
+	}
 }
 
 size_t peers_known(const struct peers *p)

@@ -3,7 +3,7 @@
  *
  * Pure; `now` is monotonic, microseconds.  Addresses come from trackers, from `peer=`, and from
  * incoming connections.  Failed ones back off (PEERS_BACKOFF_US doubling to 30 min; a named `peer=`
- * to 15 s at most); so do those that leave within PEERS_BRIEF_US, useful or not.  When
+ * to 15 s at most, and it comes before all others that are due); so do those that leave within PEERS_BRIEF_US, useful or not.  When
  * PEERS_MAX_KNOWN is reached the oldest useless one is forgotten, and where all are good a new one
  * is not taken, unless it is named.  A ban is on the IP address, on proof only, and for the life of
  * the torrent (PEERS_MAX_BANNED of them; then the oldest ban ends).
@@ -33,9 +33,10 @@ void peers_free(struct peers *p);
 /* An address becomes known; false when it was, is banned, or is none to connect to (port 0,
  * multicast, any, link-local). */
 bool peers_add(struct peers *p, const struct addr *a, enum peers_source source, uint64_t now);
-/* The next address to connect to (least failures, longest untried first); false when none is due.
- * It counts as connected from now on. */
+/* The next address to connect to (named, least failures, longest untried first); false when none is
+ * due.  It counts as connected from now on. */
 bool peers_next(struct peers *p, uint64_t now, struct addr *ret);
+bool peers_due(const struct peers *p, uint64_t now); /* would peers_next give one? */
 /* An incoming connection from a peer that told its listening port: do not connect to it too. */
 void peers_on_connected(struct peers *p, const struct addr *a, uint64_t now);
 /* The connection ended; useful: it got through the handshake and was no failure.  never: do not
@@ -46,6 +47,9 @@ void peers_on_closed(struct peers *p, const struct addr *a, bool useful, bool ne
 void peers_forgive(struct peers *p, uint64_t now);
 void peers_ban(struct peers *p, const struct addr *a);
 bool peers_banned(const struct peers *p, const struct addr *a);
+/* What another table knows: its bans, and its peers, all of them due; those first that it counts as
+ * connected, then those that have failed least. */
+void peers_add_all(struct peers *p, const struct peers *from, uint64_t now);
 size_t peers_known(const struct peers *p);
 size_t peers_count_banned(const struct peers *p);
 

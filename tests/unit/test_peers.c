@@ -122,6 +122,32 @@ static void test_the_least_failed_comes_first(void **state)
 	assert_true(next_is(p, T0 + 200 * S, "1.1.1.1:1"));
 }
 
+/* However many others there are that never failed. */
+static void test_a_named_one_that_is_due_comes_first(void **state)
+{
+	add("1.1.1.1:1", PEERS_FROM_OPTION, T0 + 1);
+	add("2.2.2.2:2", PEERS_FROM_TRACKER, T0);
+	add("3.3.3.3:3", PEERS_FROM_TRACKER, T0);
+	assert_true(next_is(p, T0 + 1, "1.1.1.1:1"));
+	closed("1.1.1.1:1", false, false, T0 + 1);
+	assert_true(next_is(p, T0 + 1, "2.2.2.2:2")); /* it is not due yet */
+	assert_true(next_is(p, T0 + 1 + PEERS_BACKOFF_US, "1.1.1.1:1"));
+	assert_true(next_is(p, T0 + 1 + PEERS_BACKOFF_US, "3.3.3.3:3"));
+}
+
+static void test_due_is_what_next_would_give(void **state)
+{
+	assert_false(peers_due(p, T0));
+	add("1.1.1.1:1", PEERS_FROM_TRACKER, T0);
+	assert_false(peers_due(p, T0 - 1));
+	assert_true(peers_due(p, T0));
+	assert_true(next_is(p, T0, "1.1.1.1:1"));
+	assert_false(peers_due(p, T0));
+	closed("1.1.1.1:1", false, false, T0);
+	assert_false(peers_due(p, T0 + PEERS_BACKOFF_US - 1));
+	assert_true(peers_due(p, T0 + PEERS_BACKOFF_US));
+}
+
 /* Fails `n` times; checks each wait to the microsecond. */
 static void fail_often(const char *text, const uint64_t *waits, size_t n)
 {
@@ -321,6 +347,28 @@ static void test_bans_at_n_and_one_more(void **state)
 	assert_true(peers_banned(p, &second));
 }
 
+static void test_another_tables_peers_and_bans(void **state)
+{
+	struct peers *to = peers_new();
+	struct addr liar = at("6.6.6.6:6"), a;
+	add("1.1.1.1:1", PEERS_FROM_TRACKER, T0);
+	add("2.2.2.2:2", PEERS_FROM_TRACKER, T0 + 1);
+	add("3.3.3.3:3", PEERS_FROM_TRACKER, T0 + 2);
+	assert_true(next_is(p, T0 + 2, "1.1.1.1:1"));
+	assert_true(next_is(p, T0 + 2, "2.2.2.2:2"));
+	closed("1.1.1.1:1", false, false, T0 + 3);
+	peers_ban(p, &liar);
+	assert_true(peers_add(to, &liar, PEERS_FROM_OPTION, T0));
+	peers_add_all(to, p, T0 + 4);
+	assert_true(peers_banned(to, &liar));
+	assert_int_equal(peers_known(to), 3);
+	assert_true(next_is(to, T0 + 4, "2.2.2.2:2")); /* was connected */
+	assert_true(next_is(to, T0 + 4, "3.3.3.3:3")); /* was not tried */
+	assert_true(next_is(to, T0 + 4, "1.1.1.1:1")); /* failed */
+	assert_false(peers_next(to, T0 + 4, &a));
+	peers_free(to);
+}
+
 /* -- many ----------------------------------------------------------------------------------------
  */
 
@@ -414,6 +462,8 @@ int main(void)
 		PEERS_TEST(test_one_is_not_given_twice),
 		PEERS_TEST(test_the_longest_untried_comes_first),
 		PEERS_TEST(test_the_least_failed_comes_first),
+		PEERS_TEST(test_a_named_one_that_is_due_comes_first),
+		PEERS_TEST(test_due_is_what_next_would_give),
 		PEERS_TEST(test_failures_back_off_to_half_an_hour),
 		PEERS_TEST(test_a_named_peer_backs_off_to_15_s),
 		PEERS_TEST(test_naming_a_known_peer_counts),
@@ -429,6 +479,7 @@ int main(void)
 		PEERS_TEST(test_a_second_ban_is_the_same),
 		PEERS_TEST(test_a_banned_one_may_still_close),
 		PEERS_TEST(test_bans_at_n_and_one_more),
+		PEERS_TEST(test_another_tables_peers_and_bans),
 		PEERS_TEST(test_known_at_n_and_one_more),
 		PEERS_TEST(test_the_oldest_useless_one_makes_room),
 		PEERS_TEST(test_a_named_one_always_has_room),
