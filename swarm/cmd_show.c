@@ -77,7 +77,8 @@ static void print_general(const struct metainfo *m)
 	printf("\nGENERAL\n\n");
 	print_line("  Name: ", m->name);
 	print_hashes(m->has_v1 ? m->hash_v1 : NULL, m->has_v2 ? m->hash_v2 : NULL);
-	printf("  Version: %s\n", describe_version(m));
+	printf("  Version: %s%s\n", describe_version(m),
+		m->lacks_layers ? ", of a hybrid whose piece layers are missing" : "");
 	if (m->created_by)
 		print_line("  Created by: ", m->created_by);
 	if (date && localtime_r(&date, &tm) && strftime(text, sizeof(text), "%a %b %e %T %Y", &tm))

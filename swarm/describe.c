@@ -134,6 +134,7 @@ json_t *describe_metainfo(const struct metainfo *m)
 
 	json_object_set_new(j, "name", describe_string(m->name));
 	json_object_set_new(j, "version", json_string(describe_version(m)));
+	json_object_set_new(j, "lacks_layers", json_boolean(m->lacks_layers));
 	add_hashes(j, m->has_v1 ? m->hash_v1 : NULL, m->has_v2 ? m->hash_v2 : NULL);
 	json_object_set_new(j, "size", json_integer((json_int_t)m->size));
 	json_object_set_new(j, "piece_length", json_integer(m->piece_length));

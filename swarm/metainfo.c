@@ -382,6 +382,7 @@ static int take_all(struct metainfo *m, struct ben root, bool info_alone, char *
 	if (!r && !info_alone && is_v1_of_hybrid(m, root)) {
 		forget_files(m);
 		m->has_v2 = false;
+		m->lacks_layers = true;
 		r = take_files(m, info, ret_why);
 	}
 	if (!r && m->has_v2 && info_alone)

@@ -37,6 +37,7 @@ struct metainfo_file {
 struct metainfo {
 	char *name; /* owned; the torrent's "name", checked like a part of a path */
 	bool has_v1, has_v2;
+	bool lacks_layers; /* a hybrid without its piece layers: has_v1 alone */
 	bool single;     /* one file, its path being `name`; otherwise paths do not include `name` */
 	bool is_private; /* BEP 27 */
 	uint8_t hash_v1[SHA1_LEN], hash_v2[SHA256_LEN];

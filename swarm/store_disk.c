@@ -370,12 +370,24 @@ static int take_lock(struct disk *d, char **ret_why)
 	}
 }
 
+/* What the entry keeps is kept, but for a hybrid's that lacks the piece layers which this one has. */
+static bool keeps_metainfo(const struct disk *d)
+{
+	CLEANUP_FREE char *path = xasprintf("%s/" METAINFO, d->entry), *why = NULL;
+	struct stat st;
+	struct metainfo *m = NULL;
+	if (fstatat(d->entry_fd, METAINFO, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	if (!d->store.meta->has_v1 || !d->store.meta->has_v2 || metainfo_load(path, &m, &why) < 0)
+		return true;
+	bool keeps = !m->lacks_layers;
+	metainfo_free(m);
+	return keeps;
+}
+
 static int write_metainfo(struct disk *d, bool always, char **ret_why)
 {
-	struct stat st;
-	if (!d->store.meta->raw_len)
-		return 0;
-	if (!always && fstatat(d->entry_fd, METAINFO, &st, AT_SYMLINK_NOFOLLOW) == 0)
+	if (!d->store.meta->raw_len || (!always && keeps_metainfo(d)))
 		return 0;
 	int r = replace(d->entry_fd, METAINFO, d->store.meta->raw, d->store.meta->raw_len);
 	return r < 0 ? fail(ret_why, r, "%s/" METAINFO, d->entry) : 0;

@@ -224,7 +224,8 @@ static void test_hybrid_without_layers_is_v1(void **state)
 	struct metainfo *m = parse(TEXT("d4:info" HYBRID_INFO "$Le"));
 	struct metainfo *old = parse(TEXT("d4:info" HYBRID_INFO "e"));
 
-	assert_true(old->has_v1 && !old->has_v2);
+	assert_true(old->has_v1 && !old->has_v2 && old->lacks_layers);
+	assert_false(m->lacks_layers);
 	assert_memory_equal(old->hash_v1, m->hash_v1, SHA1_LEN);
 	assert_int_equal(old->n_files, 3);
 	for (uint32_t i = 0; i < 3; i++)
