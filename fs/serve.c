@@ -418,7 +418,6 @@ static int hold_signals(struct server *s)
 	sigaddset(&set, SIGUSR2); /* the session's thread alone takes it */
 	struct sigaction kick = {.sa_handler = on_kick};
 	sigaction(SIGUSR2, &kick, NULL);
-	signal(SIGPIPE, SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	s->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return s->signals < 0 || s->wake < 0 ? -errno : 0;
@@ -598,6 +597,7 @@ enum serve_fault serve_mount(const struct serve_request *request, struct daemon 
 		.signals = -1,
 		.source = source_of(request->torrent),
 	};
+	signal(SIGPIPE, SIG_IGN); /* a tracker, or whoever reads our messages, may go at any time */
 	enum serve_fault fault = find_mountpoint(&s, ret_why);
 	if (fault == SERVE_OK)
 		fault = open_all(&s, ret_why);

@@ -105,11 +105,11 @@ int foreground_run(struct foreground *f)
 		return cli_fail(f->command, "%s: %s", f->options.log, strerror(errno));
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
 	sigaddset(&signals, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
 
 	f->options.torrent.complete = on_complete;
 	f->options.torrent.arg = &complete;
@@ -117,6 +117,8 @@ int foreground_run(struct foreground *f)
 	options_take_link(&f->options, f->what);
 	if (options_open(&f->options, f->what, 0, &s, &meta, &why) < 0)
 		goto fail;
+	/* Until here these two end it at once: there is nothing yet to leave in good order. */
+	sigprocmask(SIG_BLOCK, &signals, NULL);
 	profile = options_profile(&f->options, f->what, &f->options.torrent);
 	if (swarm_add(s, meta, &f->options.torrent, &t, &why) < 0)
 		goto fail;

@@ -6,11 +6,13 @@ messages and statuses, that nothing outside the folder is touched, and the memor
 """
 
 import hashlib
+import signal
+import socket
 
 import libtorrent as lt
 import pytest
 
-from lib.process import P2PFS, PYTHON, ROOT, p2pfs, run
+from lib.process import P2PFS, PYTHON, ROOT, Daemon, p2pfs, run
 from lib.torrents import GiB, MiB, make_torrent, random_image, sparse_image
 
 CORPUS = ROOT / "tests" / "fuzz" / "corpus" / "metainfo"
@@ -156,3 +158,12 @@ def test_memory_of_hostile_torrents_is_bounded(tmp_path, make, status, limit):
     torrent = tmp_path / "t"
     torrent.write_bytes(make())
     assert peak("show", torrent, status=status) < limit
+
+
+def test_a_url_that_never_answers_can_be_given_up(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/t.torrent"
+        with Daemon([P2PFS, "get", url], tmp_path / "log", cwd=tmp_path) as get:
+            server.accept()
+            get.signal(signal.SIGTERM)
+            assert get.wait(10) == -signal.SIGTERM
