@@ -55,9 +55,12 @@
 
 /* -- magnet links ------------------------------------------------------------------------- */
 
-#define MAGNET_MAX_CONNECTED 50u        /* peers asked for the metadata; one that answers is enough */
+#define MAGNET_MAX_CONNECTED 50u        /* peers that we call, and as many that call; one good one is enough */
+#define MAGNET_MAX_OF_HOST 4u           /* of each: who has many ports is not many; a NAT has some peers */
+#define METADATA_TRIES 4u               /* peers that give the metadata at once, each all of it */
 #define METADATA_ASKS 8u                /* pieces asked of one peer at once: transmission takes 64 */
 #define METADATA_PATIENCE_MS 10000u     /* asked, and nothing came: others are asked instead */
+#define METADATA_TRY_MS 30000u          /* a slow peer makes room: 2 MiB at 70 KB/s */
 
 /* -- trackers and web seeds ----------------------------------------------------------------- */
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* See metadata_layers.h.
  *
- * A range is MISSING -> ASKED -> GOT; a refusal or the end of its peer sends it back to MISSING. At
- * the end no peer is idle: what one was asked for is asked of a second one.  Files with the same
- * root have one tree.
+ * A range is MISSING -> ASKED -> GOT; a refusal or the end of its peer sends it back to MISSING:
+ * those that were never asked for are the ones from `fresh` on, the others are in `returned`.  At the
+ * end no peer is idle: what one was asked for is asked of a second one.  Files with the same root
+ * have one tree.
  *
  * Thread: any (pure).
  */
@@ -27,6 +28,7 @@
 /* After a refusal a peer is left alone for so long, doubling with each further one in a row. */
 #define LAYERS_REFUSED_US (100 * US_PER_MS)
 #define LAYERS_REFUSED_DOUBLINGS 6u /* 6.4 s */
+#define KEY "piece layers" /* in the .torrent */
 
 struct tree {
 	const uint8_t *root; /* borrowed */
@@ -38,16 +40,17 @@ struct tree {
 
 struct range {
 	uint32_t tree;
-	uint32_t asked[2]; /* of whom; 0: nobody */
+	uint8_t askers; /* sources that were asked for it, two at most */
 	bool got;
 };
 
 struct source {
 	uint32_t peer;
-	unsigned asked;
+	uint32_t asked[LAYERS_ASKS]; /* ranges */
+	unsigned n_asked;
 	uint64_t since; /* us: when it was first asked, or last gave something */
-	unsigned refusals;
-	uint64_t refused_until;
+	unsigned refusals; /* in a row */
+	uint64_t refuses_since, refused_until; /* us, with refusals */
 };
 
 struct layers {
@@ -57,8 +60,9 @@ struct layers {
 	uint8_t *hashes; /* owned: of all trees */
 	struct range *ranges; /* owned */
 	uint32_t n_ranges, n_got;
-	uint32_t first_missing; /* before it none is MISSING */
-	uint32_t first_open; /* before it all are GOT */
+	uint32_t fresh;
+	uint32_t *returned; /* owned */
+	uint32_t n_returned, cap_returned;
 	struct source *sources; /* owned */
 	uint32_t n_sources, cap_sources;
 };
@@ -139,6 +143,7 @@ void layers_free(struct layers *l)
 	free(l->trees);
 	free(l->hashes);
 	free(l->ranges);
+	free(l->returned);
 	free(l->sources);
 	free(l);
 }
@@ -167,17 +172,31 @@ void layers_add(struct layers *l, uint32_t peer)
 	l->sources[l->n_sources++] = (struct source) {.peer = peer};
 }
 
-static bool is_asked(const struct range *r, uint32_t peer)
+/* Where range `i` stands among those that the source was asked for, or its n_asked. */
+static unsigned find_asked(const struct source *s, uint32_t i)
 {
-	return r->asked[0] == peer || r->asked[1] == peer;
+	unsigned at = 0;
+	while (at < s->n_asked && s->asked[at] != i)
+		at++;
+	return at;
 }
 
-static void put_back(struct layers *l, uint32_t i, uint32_t peer)
+static void ask(struct layers *l, struct source *s, uint32_t i, uint64_t now)
 {
-	struct range *r = &l->ranges[i];
-	r->asked[r->asked[0] == peer ? 0 : 1] = 0;
-	if (!r->asked[0] && !r->asked[1])
-		l->first_missing = MIN(l->first_missing, i);
+	if (!s->n_asked)
+		s->since = now;
+	s->asked[s->n_asked++] = i;
+	l->ranges[i].askers++;
+}
+
+static void unask(struct layers *l, struct source *s, unsigned at)
+{
+	uint32_t i = s->asked[at];
+	s->asked[at] = s->asked[--s->n_asked];
+	if (--l->ranges[i].askers || l->ranges[i].got)
+		return;
+	GROW(l->returned, l->n_returned, l->cap_returned);
+	l->returned[l->n_returned++] = i;
 }
 
 void layers_remove(struct layers *l, uint32_t peer)
@@ -185,35 +204,22 @@ void layers_remove(struct layers *l, uint32_t peer)
 	struct source *s = source_of(l, peer);
 	if (!s)
 		return;
+	while (s->n_asked)
+		unask(l, s, 0);
 	uint32_t at = (uint32_t)(s - l->sources);
-	bool asked = s->asked;
 	l->n_sources--;
 	memmove(s, s + 1, (l->n_sources - at) * sizeof(*s));
-	for (uint32_t i = 0; asked && i < l->n_ranges; i++) {
-		if (is_asked(&l->ranges[i], peer))
-			put_back(l, i, peer);
-	}
-}
-
-static uint32_t find_missing(struct layers *l)
-{
-	uint32_t i = l->first_missing;
-	while (i < l->n_ranges &&
-		(l->ranges[i].got || l->ranges[i].asked[0] || l->ranges[i].asked[1]))
-		i++;
-	l->first_missing = i;
-	return i;
 }
 
 /* One that another peer alone was asked for. */
-static uint32_t find_second(struct layers *l, uint32_t peer)
+static uint32_t find_second(const struct layers *l, const struct source *s)
 {
-	while (l->first_open < l->n_ranges && l->ranges[l->first_open].got)
-		l->first_open++;
-	for (uint32_t i = l->first_open; i < l->n_ranges; i++) {
-		const struct range *r = &l->ranges[i];
-		if (!r->got && !is_asked(r, peer) && (!r->asked[0] || !r->asked[1]))
-			return i;
+	for (uint32_t k = 0; k < l->n_sources; k++) {
+		const struct source *other = &l->sources[k];
+		for (unsigned at = 0; other != s && at < other->n_asked; at++) {
+			if (l->ranges[other->asked[at]].askers == 1)
+				return other->asked[at];
+		}
 	}
 	return l->n_ranges;
 }
@@ -221,19 +227,15 @@ static uint32_t find_second(struct layers *l, uint32_t peer)
 bool layers_next(struct layers *l, uint32_t peer, uint64_t now, struct wire_hashes *ret)
 {
 	struct source *s = source_of(l, peer);
-	if (!s || s->asked >= LAYERS_ASKS || now < s->refused_until)
+	if (!s || s->n_asked == LAYERS_ASKS || now < s->refused_until)
 		return false;
-	uint32_t i = find_missing(l);
-	if (i == l->n_ranges)
-		i = find_second(l, peer);
+	uint32_t i = l->n_returned ? l->returned[--l->n_returned] :
+		l->fresh < l->n_ranges ? l->fresh++ : find_second(l, s);
 	if (i == l->n_ranges)
 		return false;
-	struct range *r = &l->ranges[i];
-	const struct tree *t = &l->trees[r->tree];
+	const struct tree *t = &l->trees[l->ranges[i].tree];
 	uint32_t length = range_length(t);
-	r->asked[r->asked[0] ? 1 : 0] = peer;
-	if (!s->asked++)
-		s->since = now;
+	ask(l, s, i, now);
 	*ret = (struct wire_hashes) {
 		.root = t->root,
 		.base_layer = l->piece_layer,
@@ -246,19 +248,19 @@ bool layers_next(struct layers *l, uint32_t peer, uint64_t now, struct wire_hash
 	return true;
 }
 
-/* The range that an answer of the peer is for, or n_ranges. */
-static uint32_t range_asked(const struct layers *l, uint32_t peer, const struct wire_hashes *h)
+/* Which of those that it was asked for an answer of the source is for, or its n_asked. */
+static unsigned find_answered(
+	const struct layers *l, const struct source *s, const struct wire_hashes *h)
 {
 	struct tree key = {.root = h->root};
 	if (!l->n_trees)
-		return l->n_ranges;
+		return s->n_asked;
 	const struct tree *t =
 		bsearch(&key, l->trees, l->n_trees, sizeof(*l->trees), compare_trees);
 	if (!t || h->base_layer != l->piece_layer || h->length != range_length(t) ||
 		h->index % h->length || h->index / h->length >= ranges_of(t))
-		return l->n_ranges;
-	uint32_t i = t->first_range + h->index / h->length;
-	return is_asked(&l->ranges[i], peer) ? i : l->n_ranges;
+		return s->n_asked;
+	return find_asked(s, t->first_range + h->index / h->length);
 }
 
 static bool proves(const struct layers *l, const struct tree *t, const struct wire_hashes *h)
@@ -275,9 +277,10 @@ static bool proves(const struct layers *l, const struct tree *t, const struct wi
 int layers_take(struct layers *l, uint32_t peer, const struct wire_hashes *h, uint64_t now)
 {
 	struct source *s = source_of(l, peer);
-	uint32_t i = range_asked(l, peer, h);
-	if (!s || i == l->n_ranges)
+	unsigned answered = s ? find_answered(l, s, h) : 0;
+	if (!s || answered == s->n_asked)
 		return 0;
+	uint32_t i = s->asked[answered];
 	struct tree *t = &l->trees[l->ranges[i].tree];
 	if (!proves(l, t, h))
 		return -EBADMSG;
@@ -285,37 +288,43 @@ int layers_take(struct layers *l, uint32_t peer, const struct wire_hashes *h, ui
 	s->refusals = 0;
 	memcpy(t->hashes + (size_t)SHA256_LEN * h->index, h->hashes,
 		(size_t)SHA256_LEN * MIN(h->length, t->n_pieces - h->index));
-	for (unsigned k = 0; k < 2; k++) {
-		struct source *asked = source_of(l, l->ranges[i].asked[k]);
-		if (asked)
-			asked->asked--;
-		l->ranges[i].asked[k] = 0;
-	}
 	l->ranges[i].got = true;
 	l->n_got++;
+	for (uint32_t k = 0; k < l->n_sources; k++) {
+		struct source *asked = &l->sources[k];
+		unsigned at = find_asked(asked, i);
+		if (at < asked->n_asked)
+			unask(l, asked, at);
+	}
 	return 0;
 }
 
 void layers_on_reject(struct layers *l, uint32_t peer, const struct wire_hashes *h, uint64_t now)
 {
 	struct source *s = source_of(l, peer);
-	uint32_t i = range_asked(l, peer, h);
-	if (!s || i == l->n_ranges)
+	unsigned answered = s ? find_answered(l, s, h) : 0;
+	if (!s || answered == s->n_asked)
 		return;
-	s->asked--;
-	put_back(l, i, peer);
-	if (now < s->refused_until)
+	unask(l, s, answered);
+	if (!s->refusals)
+		s->refuses_since = now;
+	else if (now < s->refused_until)
 		return; /* asked before the last one: the same round */
 	s->refused_until = now + (LAYERS_REFUSED_US << MIN(s->refusals, LAYERS_REFUSED_DOUBLINGS));
 	s->refusals++;
 }
 
-uint32_t layers_overdue(const struct layers *l, uint64_t now)
+uint32_t layers_overdue(const struct layers *l, bool others, uint64_t now, const char **ret_why)
 {
+	const uint64_t patience = METADATA_PATIENCE_MS * US_PER_MS;
 	for (uint32_t i = 0; i < l->n_sources; i++) {
 		const struct source *s = &l->sources[i];
-		if (s->asked && now - s->since >= METADATA_PATIENCE_MS * US_PER_MS)
-			return s->peer;
+		bool silent = s->n_asked && now - s->since >= patience;
+		if (!silent && !(others && s->refusals && now - s->refuses_since >= patience))
+			continue;
+		*ret_why = silent ? "it was asked for piece layers, and gave nothing for long"
+				  : "it refuses piece layers, and others wait";
+		return s->peer;
 	}
 	return 0;
 }
@@ -328,14 +337,46 @@ void layers_progress(
 	*ret_peers = l->n_sources;
 }
 
-void layers_write(const struct layers *l, struct buf *b)
+static void add_layers(const struct layers *l, struct buf *b)
 {
 	if (!l->n_trees)
 		return;
+	ben_add_str(b, KEY);
 	buf_add_str(b, "d");
 	for (uint32_t i = 0; i < l->n_trees; i++) {
 		ben_add_bytes(b, l->trees[i].root, SHA256_LEN);
 		ben_add_bytes(b, l->trees[i].hashes, (size_t)SHA256_LEN * l->trees[i].n_pieces);
 	}
 	buf_add_str(b, "e");
+}
+
+static bool is_behind_key(const struct ben_iter *i)
+{
+	int order = memcmp(i->key, KEY, MIN(i->key_len, strlen(KEY)));
+	return order > 0 || (order == 0 && i->key_len > strlen(KEY));
+}
+
+void layers_write(const struct layers *l, const void *torrent, size_t len, struct buf *b)
+{
+	struct ben_doc *doc = NULL;
+	const char *why;
+	size_t at;
+	bool added = false;
+	if (ben_parse(torrent, len, BENCODE_MAX_TOKENS, &doc, &why, &at) < 0)
+		return; /* out of memory; the caller finds no torrent in `b` */
+	buf_add_str(b, "d");
+	for (struct ben_iter i = ben_iter(ben_root(doc)); ben_next(&i);) {
+		size_t value_len;
+		const uint8_t *value = ben_raw(i.value, &value_len);
+		if (!added && is_behind_key(&i)) {
+			add_layers(l, b);
+			added = true;
+		}
+		ben_add_bytes(b, i.key, i.key_len);
+		buf_add(b, value, value_len);
+	}
+	if (!added)
+		add_layers(l, b);
+	buf_add_str(b, "e");
+	ben_free(doc);
 }

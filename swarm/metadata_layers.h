@@ -4,7 +4,8 @@
  * Pure; `now` is monotonic, microseconds.  They stand outside the info dictionary, so a magnet link
  * comes without.  A request asks for up to HASHES_MAX_LENGTH hashes of a file's piece layer, with
  * the uncles up to the file's root: each answer proves itself, and who gives another one has lied.
- * A peer that refuses is asked again later, less and less often.
+ * A peer that refuses is asked again later, less and less often.  What a message costs does not grow
+ * with the torrent.
  *
  * Peers are named by numbers other than 0.
  *
@@ -37,12 +38,13 @@ bool layers_next(struct layers *l, uint32_t peer, uint64_t now, struct wire_hash
  * root. */
 int layers_take(struct layers *l, uint32_t peer, const struct wire_hashes *h, uint64_t now);
 void layers_on_reject(struct layers *l, uint32_t peer, const struct wire_hashes *h, uint64_t now);
-/* A peer that was asked and has given nothing for METADATA_PATIENCE_MS; 0: none. */
-uint32_t layers_overdue(const struct layers *l, uint64_t now);
+/* A peer that makes room, and why (static); 0: none.  It was asked and has given nothing for
+ * METADATA_PATIENCE_MS; or has refused for as long, where `others` wait. */
+uint32_t layers_overdue(const struct layers *l, bool others, uint64_t now, const char **ret_why);
 void layers_progress(
 	const struct layers *l, uint32_t *ret_got, uint32_t *ret_all, uint32_t *ret_peers);
 
-/* Once whole: the value of "piece layers", bencoded; nothing when no file has several pieces. */
-void layers_write(const struct layers *l, struct buf *b);
+/* Once whole: writes the .torrent `torrent`, which has none, with them added. */
+void layers_write(const struct layers *l, const void *torrent, size_t len, struct buf *b);
 
 #endif

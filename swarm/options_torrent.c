@@ -175,17 +175,27 @@ static int load_magnet(
 	return 0;
 }
 
+/* What the store has of the link (*io, NULL for nothing) is made whole.  A hybrid that lacks its layers
+ * will do, too. */
 static int fetch_magnet(const struct swarm_options *o, const char *uri, uint64_t timeout_ms,
-	struct swarm *s, struct metainfo **ret, char **ret_why)
+	struct swarm *s, struct metainfo **io, char **ret_why)
 {
 	CLEANUP(magnet_done) struct magnet link = {0};
 	CLEANUP_FREE char *why = NULL;
+	struct metainfo *whole;
 	int r = parse_link(uri, &link, ret_why);
 	if (r < 0)
 		return r;
-	r = swarm_fetch(s, &link, &o->torrent, timeout_ms, ret, &why);
-	if (r < 0)
+	r = swarm_fetch(s, &link, *io, &o->torrent, timeout_ms, &whole, &why);
+	if (r >= 0) {
+		metainfo_free(*io);
+		*io = whole;
+	} else if (*io && r != -EINTR) {
+		log_debug(LOG_PEER, "its piece layers are not to be had: %s", why);
+		return 0;
+	} else {
 		*ret_why = xasprintf("%s: %s", log_quote(uri, strlen(uri)), why);
+	}
 	return r;
 }
 
@@ -230,7 +240,8 @@ int options_open(const struct swarm_options *o, const char *what, uint64_t timeo
 	struct swarm *s = NULL;
 	CLEANUP_FREE char *why = NULL;
 	int r = options_load_torrent(o, what, &meta, &why);
-	bool fetch = r == -ENOENT && has_scheme(what, "magnet:");
+	bool missing = r == -ENOENT || (r >= 0 && meta->lacks_layers);
+	bool fetch = missing && has_scheme(what, "magnet:");
 	if (r < 0 && !fetch) {
 		*ret_why = steal_ptr(&why);
 		return r;
@@ -243,6 +254,11 @@ int options_open(const struct swarm_options *o, const char *what, uint64_t timeo
 		swarm_free(s);
 		return r;
 	}
+	if (meta->lacks_layers)
+		log_warn("%s: the piece layers of this hybrid torrent are missing: it is used as one of "
+			 "v1, where a read costs a whole piece, until it is mounted by a .torrent that has "
+			 "them, or by its magnet link while a peer gives them",
+			log_quote(meta->name, strlen(meta->name)));
 	*ret_swarm = s;
 	*ret = meta;
 	return 0;

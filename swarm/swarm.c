@@ -29,8 +29,7 @@ struct swarm {
 	struct listener *listener;
 	struct torrent *torrents;
 	struct magnet_fetch *fetch; /* while swarm_fetch runs */
-	struct addr found[MAGNET_MAX_CONNECTED]; /* peers that it was connected with */
-	size_t n_found;
+	struct peers *found; /* owned; what it learned of them, for the torrent that follows; or NULL */
 	struct conn *nameless[MAX_NAMELESS];
 	unsigned workers, n_nameless, stopping;
 	struct event *tick, *limit_tick;
@@ -271,6 +270,7 @@ void swarm_free(struct swarm *s)
 	}
 	while (s->n_nameless)
 		conn_free(s->nameless[--s->n_nameless]);
+	peers_free(s->found);
 	listener_close(s->listener);
 	if (s->tick)
 		event_free(s->tick);
@@ -284,12 +284,13 @@ void swarm_free(struct swarm *s)
 	free(s);
 }
 
-int swarm_fetch(struct swarm *s, const struct magnet *link, const struct torrent_config *config,
-	uint64_t timeout_ms, struct metainfo **ret, char **ret_why)
+int swarm_fetch(struct swarm *s, const struct magnet *link, const struct metainfo *known,
+	const struct torrent_config *config, uint64_t timeout_ms, struct metainfo **ret, char **ret_why)
 {
-	s->fetch = magnet_fetch_new(&s->parts, link, config);
+	s->fetch = magnet_fetch_new(&s->parts, link, known, config);
 	int r = magnet_fetch_run(s->fetch, timeout_ms, ret, ret_why);
-	s->n_found = magnet_fetch_peers(s->fetch, s->found, ARRAY_SIZE(s->found));
+	peers_free(s->found);
+	s->found = magnet_fetch_take_peers(s->fetch);
 	magnet_fetch_free(s->fetch);
 	s->fetch = NULL;
 	return r;
@@ -308,10 +309,11 @@ int swarm_add(struct swarm *s, struct metainfo *meta, const struct torrent_confi
 	int r = torrent_new(&s->parts, meta, config, &t, ret_why);
 	if (r < 0)
 		return r;
-	/* Who gave its metadata is there, whatever a tracker says next. */
-	for (size_t i = 0; i < s->n_found; i++)
-		peers_add(t->peers, &s->found[i], PEERS_FROM_TRACKER, clock_us());
-	s->n_found = 0;
+	/* Who gave its metadata is there, whatever a tracker says next, and who lied does so again. */
+	if (s->found)
+		peers_add_all(t->peers, s->found, clock_us());
+	peers_free(s->found);
+	s->found = NULL;
 	t->next = s->torrents;
 	s->torrents = t;
 	if (s->running)

@@ -75,11 +75,12 @@ struct torrent_config {
 };
 
 /* Fetches what a magnet link does not say, from its peers and those of `config` (of which peers,
- * trackers and max_peers count).  Blocks; SIGINT and SIGTERM end it.  For swarm_add of that torrent next.
- * 0; or -ETIMEDOUT (timeout_ms, 0: never), -EINTR (a signal), -EINVAL, -errno and *ret_why (malloc'd).
+ * trackers and max_peers count).  `known`: its torrent, which lacks its piece layers, or NULL.  Then and
+ * for any hybrid *ret may lack them, too.  Blocks; SIGINT and SIGTERM end it.  For swarm_add of that
+ * torrent next: what it learned of peers goes with it.  0; or -ETIMEDOUT (timeout_ms, 0: never), -EINTR (a signal), -EINVAL, -errno and *ret_why (malloc'd).
  * Thread: the one that made the swarm, before swarm_start. */
-int swarm_fetch(struct swarm *s, const struct magnet *link, const struct torrent_config *config,
-	uint64_t timeout_ms, struct metainfo **ret, char **ret_why);
+int swarm_fetch(struct swarm *s, const struct magnet *link, const struct metainfo *known,
+	const struct torrent_config *config, uint64_t timeout_ms, struct metainfo **ret, char **ret_why);
 
 /* Opens the store and begins work (once the swarm runs).  Takes `meta` on success only.
  * -errno and *ret_why (malloc'd).  Thread: loop. */

@@ -30,8 +30,10 @@
 #include <sys/signalfd.h>
 
 #define FETCH_TICK_MS 200
-/* A hybrid works by v1 alone, if more slowly: no longer is waited for who knows v2. */
+/* A hybrid works by v1 alone, if more slowly: no longer is waited for who knows v2, and the next time,
+ * when nothing else is missing, less long. */
 #define LAYERS_PATIENCE_US (20 * US_PER_S)
+#define LAYERS_PATIENCE_AGAIN_US (5 * US_PER_S)
 /* Who waits is told what for: first after so long, then as often at most. */
 #define TELL_FIRST_US (3 * US_PER_S)
 #define TELL_AGAIN_US (10 * US_PER_S)
@@ -106,12 +108,16 @@ static void tell(struct magnet_fetch *f, uint64_t now)
 
 void magnet_fetch_build(struct magnet_fetch *f, bool with_layers)
 {
-	CLEANUP(buf_done) struct buf layers = {0}, whole = {0};
+	CLEANUP(buf_done) struct buf bare = {0}, whole = {0};
 	char *why = NULL;
+	if (f->known)
+		buf_add(&bare, f->known->raw, f->known->raw_len);
+	else
+		metadata_write(&bare, f->link, f->bare->info, f->bare->info_len);
 	if (with_layers)
-		layers_write(f->layers, &layers);
-	metadata_write(&whole, f->link, f->bare->info, f->bare->info_len, &layers);
-	int r = metainfo_parse(buf_bytes(&whole), whole.len, &f->result, &why);
+		layers_write(f->layers, buf_bytes(&bare), bare.len, &whole);
+	const struct buf *b = with_layers ? &whole : &bare;
+	int r = metainfo_parse(buf_bytes(b), b->len, &f->result, &why);
 	finish(f, r, why);
 }
 
@@ -161,21 +167,13 @@ static void totals(void *arg, struct announce_totals *ret)
 
 /* -- running ---------------------------------------------------------------------------------- */
 
-/* Nobody gives the layers, and the torrent can do without.  At the deadline it has to, but where
- * somebody may give them yet: what is mounted as v1 once stays so. */
+/* Nobody gives the layers, and the torrent can do without. */
 static void give_up_layers(struct magnet_fetch *f, uint64_t now)
 {
-	uint32_t got, all, from;
-	if (!f->layers || !f->bare->has_v1)
-		return;
-	layers_progress(f->layers, &got, &all, &from);
-	bool late = f->deadline && now >= f->deadline && !from;
-	if (!late && now < f->layers_at + LAYERS_PATIENCE_US)
-		return;
-	log_warn("%s: no peer gives the piece layers of this hybrid torrent: it is used as one of "
-		 "v1, where a read costs a whole piece",
-		log_quote(f->bare->name, strlen(f->bare->name)));
-	magnet_fetch_build(f, false);
+	uint64_t patience = f->known ? LAYERS_PATIENCE_AGAIN_US : LAYERS_PATIENCE_US;
+	bool late = f->deadline && now >= f->deadline;
+	if (f->layers && f->bare->has_v1 && (late || now >= f->layers_at + patience))
+		magnet_fetch_build(f, false);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg)
@@ -204,14 +202,21 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 		finish(f, -EINTR, xstrdup("interrupted before its metadata had come"));
 }
 
-struct magnet_fetch *magnet_fetch_new(
-	struct swarm_parts *parts, const struct magnet *link, const struct torrent_config *config)
+static void add_tracker(struct magnet_fetch *f, const char *url)
+{
+	const char *why;
+	if (announcer_add(f->announcer, url, &why) < 0)
+		log_warn("tracker %s: left out: %s", log_quote_url(url), why);
+}
+
+struct magnet_fetch *magnet_fetch_new(struct swarm_parts *parts, const struct magnet *link,
+	const struct metainfo *known, const struct torrent_config *config)
 {
 	struct magnet_fetch *f = xcalloc(1, sizeof(*f));
 	uint64_t now = clock_us();
-	const char *why;
 	f->parts = parts;
 	f->link = link;
+	f->known = known;
 	f->since = f->told_at = now;
 	f->env = parts->env;
 	f->env.ops = &magnet_peers_ops;
@@ -241,11 +246,12 @@ struct magnet_fetch *magnet_fetch_new(
 	};
 	memcpy(ac.peer_id, parts->env.peer_id, sizeof(ac.peer_id));
 	f->announcer = announcer_new(&ac);
-	for (size_t i = 0; i < config->n_trackers; i++) {
-		if (announcer_add(f->announcer, config->trackers[i], &why) < 0)
-			log_warn("tracker %s: left out: %s", log_quote_url(config->trackers[i]),
-				why);
+	for (char ***tier = known ? known->tiers : NULL; tier && *tier; tier++) {
+		for (char **url = *tier; *url; url++)
+			add_tracker(f, *url);
 	}
+	for (size_t i = 0; i < config->n_trackers; i++)
+		add_tracker(f, config->trackers[i]);
 	return f;
 }
 
@@ -282,8 +288,11 @@ static void run(struct magnet_fetch *f, int signals)
 	event_add(f->signal_event, NULL);
 	announcer_start(f->announcer);
 	announcer_set_hungry(f->announcer, true);
+	if (f->known)
+		magnet_fetch_on_info(f, f->known->info, f->known->info_len);
 	magnet_peers_connect(f, clock_us());
-	loop_run(f->parts->loop);
+	if (!f->done)
+		loop_run(f->parts->loop);
 	event_free(f->tick);
 	event_free(f->signal_event);
 }

@@ -19,6 +19,7 @@ struct peers;
 struct magnet_fetch {
 	struct swarm_parts *parts;
 	const struct magnet *link;
+	const struct metainfo *known; /* the torrent, without layers; or NULL */
 	struct conn_env env;
 	struct layout layout; /* of no pieces: none is known */
 	unsigned max_conns;
@@ -30,11 +31,11 @@ struct magnet_fetch {
 	struct peers *peers;
 	struct announcer *announcer;
 	struct conn *conns;
-	unsigned n_conns;
+	unsigned n_conns[2]; /* those that we began, and those that came to us: max_conns each */
 	char trouble[200]; /* of the last peer that was of no use */
 
 	struct metadata *metadata;
-	struct metainfo *bare; /* owned: without layers; NULL in INFO */
+	struct metainfo *bare; /* owned: the info dictionary alone; NULL in INFO */
 	struct layers *layers; /* owned; NULL in INFO */
 	bool anew; /* connections without v2 are being closed */
 

@@ -3,12 +3,16 @@
  *
  * Connections are told apart by what they can give: in INFO the metadata, in LAYERS hashes, for
  * which both sides must have said v2 in the handshake.  A peer that has nothing, refuses, or is
- * silent is disconnected, and tried again as peers.c says.  One that is proven to lie is banned.
+ * silent is disconnected, counts as failed, and is tried again as peers.c says: after all others.
+ * One that is proven to lie is banned, with all of its address.
+ *
+ * Who calls us takes no place from those that we call, and one address has some of either only.
  *
  * Thread: as torrent_magnet.h says.
  */
 #include "swarm/torrent_magnet_fetch.h"
 
+#include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -26,11 +30,20 @@
 
 /* -- asking ------------------------------------------------------------------------------------ */
 
-static void ask_info(struct magnet_fetch *f, struct conn *c, uint64_t now)
+static struct conn *conn_of(const struct magnet_fetch *f, uint32_t number)
 {
-	uint32_t piece;
-	while (metadata_next(f->metadata, c->number, now, &piece)) {
+	struct conn *c = f->conns;
+	while (c && c->number != number)
+		c = c->next;
+	return c;
+}
+
+static void ask_info(struct magnet_fetch *f, uint64_t now)
+{
+	uint32_t number, piece;
+	while (metadata_next(f->metadata, now, &number, &piece)) {
 		struct buf b = {0};
+		struct conn *c = conn_of(f, number);
 		ext_add_metadata(&b, EXT_METADATA_REQUEST, piece, 0);
 		wire_add_extended(&c->out, c->ext.ut_metadata, buf_bytes(&b), b.len);
 		buf_done(&b);
@@ -47,16 +60,17 @@ static void ask_layers(struct magnet_fetch *f, struct conn *c, uint64_t now)
 	}
 }
 
+/* Asks all for what there is to ask: after what frees something for others, and at the tick. */
 static void pump(struct magnet_fetch *f)
 {
 	uint64_t now = clock_us();
-	for (struct conn *c = f->conns; c && !f->done; c = c->next) {
-		if (c->state != CONN_OPEN)
-			continue;
-		if (f->layers)
+	if (f->done)
+		return;
+	if (!f->layers)
+		ask_info(f, now);
+	for (struct conn *c = f->conns; c && f->layers; c = c->next) {
+		if (c->state == CONN_OPEN)
 			ask_layers(f, c, now);
-		else
-			ask_info(f, c, now);
 	}
 }
 
@@ -83,6 +97,10 @@ static void ban(struct magnet_fetch *f, struct conn *c, const char *why)
 	log_warn("peer %s (%s): banned: %s", c->name, c->client, why);
 	peers_ban(f->peers, &c->addr);
 	conn_fault(c, "banned: %s", why);
+	for (struct conn *o = f->conns; o; o = o->next) {
+		if (addr_same_ip(&o->addr, &c->addr))
+			conn_fail(o, "banned");
+	}
 }
 
 static void link_conn(struct magnet_fetch *f, struct conn *c)
@@ -91,7 +109,15 @@ static void link_conn(struct magnet_fetch *f, struct conn *c)
 	if (f->conns)
 		f->conns->prev = c;
 	f->conns = c;
-	f->n_conns++;
+	f->n_conns[c->incoming]++;
+}
+
+static unsigned count_of_host(const struct magnet_fetch *f, const struct addr *host, bool incoming)
+{
+	unsigned n = 0;
+	for (const struct conn *c = f->conns; c; c = c->next)
+		n += c->incoming == incoming && addr_same_ip(&c->addr, host);
+	return n;
 }
 
 static bool has_hash(const struct magnet_fetch *f, const uint8_t hash[SHA1_LEN])
@@ -170,7 +196,7 @@ static void on_ext_handshake(struct magnet_fetch *f, struct conn *c, const struc
 		conn_fail(c, "it has no metadata");
 		return;
 	}
-	const char *why = metadata_add(f->metadata, c->number, c->ext.metadata_size);
+	const char *why = metadata_add(f->metadata, c->number, &c->addr, c->ext.metadata_size);
 	if (why)
 		conn_fault(c, "%s: %llu bytes", why, (unsigned long long)c->ext.metadata_size);
 	else
@@ -225,8 +251,8 @@ static void on_hashes(struct magnet_fetch *f, struct conn *c, const struct wire_
 		f->layers_at = clock_us();
 	if (layers_whole(f->layers))
 		magnet_fetch_build(f, true);
-	else
-		pump(f);
+	else if (got > before)
+		ask_layers(f, c, clock_us());
 }
 
 static void on_message(struct conn *c, const struct wire_message *m)
@@ -258,6 +284,14 @@ static void on_writable(struct conn *c)
 {
 }
 
+/* It is asked for nothing any more. */
+static void forget(struct magnet_fetch *f, uint32_t number)
+{
+	metadata_remove(f->metadata, number);
+	if (f->layers)
+		layers_remove(f->layers, number);
+}
+
 static void on_closed(struct conn *c)
 {
 	struct magnet_fetch *f = c->env->owner;
@@ -268,10 +302,8 @@ static void on_closed(struct conn *c)
 		f->conns = c->next;
 	if (c->next)
 		c->next->prev = c->prev;
-	f->n_conns--;
-	metadata_remove(f->metadata, c->number);
-	if (f->layers)
-		layers_remove(f->layers, c->number);
+	f->n_conns[c->incoming]--;
+	forget(f, c->number);
 	bool ourselves = c->shook && !memcmp(c->peer_id, c->env->peer_id, sizeof(c->peer_id));
 	if (!ourselves)
 		snprintf(f->trouble, sizeof(f->trouble), "%s: %s", c->name, c->why);
@@ -279,7 +311,7 @@ static void on_closed(struct conn *c)
 	if (c->incoming && c->ext.port)
 		a.port = c->ext.port;
 	if (!c->incoming || c->ext.port)
-		peers_on_closed(f->peers, &a, c->shook && !c->peers_fault, ourselves, now);
+		peers_on_closed(f->peers, &a, false, ourselves, now);
 	if (f->anew)
 		peers_forgive(f->peers, now);
 	pump(f);
@@ -296,7 +328,8 @@ const struct conn_ops magnet_peers_ops = {
 
 void magnet_fetch_on_accepted(struct magnet_fetch *f, int fd, const struct addr *peer)
 {
-	if (f->done || f->n_conns >= 2 * f->max_conns || peers_banned(f->peers, peer))
+	if (f->done || f->n_conns[true] >= f->max_conns ||
+		count_of_host(f, peer, true) >= MAGNET_MAX_OF_HOST || peers_banned(f->peers, peer))
 		close(fd);
 	else
 		link_conn(f, conn_accept(&f->env, fd, peer));
@@ -305,7 +338,11 @@ void magnet_fetch_on_accepted(struct magnet_fetch *f, int fd, const struct addr 
 void magnet_peers_connect(struct magnet_fetch *f, uint64_t now)
 {
 	struct addr a;
-	while (f->n_conns < f->max_conns && peers_next(f->peers, now, &a)) {
+	while (f->n_conns[false] < f->max_conns && peers_next(f->peers, now, &a)) {
+		if (count_of_host(f, &a, false) >= MAGNET_MAX_OF_HOST) {
+			peers_on_closed(f->peers, &a, false, false, now);
+			continue;
+		}
 		struct conn *c = conn_connect(&f->env, &a, f, &f->layout, f->hashes[0], f->v2);
 		if (!c) {
 			peers_on_closed(f->peers, &a, false, false, now);
@@ -318,14 +355,18 @@ void magnet_peers_connect(struct magnet_fetch *f, uint64_t now)
 /* Room for others: who was asked and is silent, and who does not even tell what it has. */
 static void drop_silent(struct magnet_fetch *f, uint64_t now)
 {
-	uint32_t number =
-		f->layers ? layers_overdue(f->layers, now) : metadata_overdue(f->metadata, now);
-	for (struct conn *c = f->conns; c; c = c->next) {
-		if (c->number == number)
-			conn_fail(c, "it was asked, and gave nothing for %u s",
-				METADATA_PATIENCE_MS / 1000);
-		else if (!f->layers && c->state == CONN_OPEN && !c->ext.metadata_size &&
-			 now - c->since > METADATA_PATIENCE_MS * US_PER_MS)
+	bool others = f->n_conns[true] >= f->max_conns ||
+		      (f->n_conns[false] >= f->max_conns && peers_due(f->peers, now));
+	uint32_t number;
+	const char *why;
+	while ((number = f->layers ? layers_overdue(f->layers, others, now, &why)
+				   : metadata_overdue(f->metadata, others, now, &why))) {
+		conn_fail(conn_of(f, number), "%s", why);
+		forget(f, number);
+	}
+	for (struct conn *c = f->conns; c && !f->layers; c = c->next) {
+		if (c->state == CONN_OPEN && !c->ext.metadata_size &&
+			now - c->since > METADATA_PATIENCE_MS * US_PER_MS)
 			conn_fail(
 				c, "it told of no metadata for %u s", METADATA_PATIENCE_MS / 1000);
 	}
@@ -353,19 +394,10 @@ void magnet_peers_free(struct magnet_fetch *f)
 		conn_free(c);
 	}
 	f->conns = NULL;
-	f->n_conns = 0;
+	f->n_conns[false] = f->n_conns[true] = 0;
 }
 
-size_t magnet_fetch_peers(const struct magnet_fetch *f, struct addr *ret, size_t max)
+struct peers *magnet_fetch_take_peers(struct magnet_fetch *f)
 {
-	size_t n = 0;
-	for (const struct conn *c = f->conns; c && n < max; c = c->next) {
-		if (c->state != CONN_OPEN || (c->incoming && !c->ext.port))
-			continue;
-		ret[n] = c->addr;
-		if (c->incoming)
-			ret[n].port = c->ext.port;
-		n++;
-	}
-	return n;
+	return steal_ptr(&f->peers);
 }

@@ -9,6 +9,7 @@
 #include "swarm/metadata.h"
 #include "swarm/metadata_layers.h"
 
+#include "base/addr.h"
 #include "base/cursor.h"
 #include "base/limits.h"
 #include "base/loop.h"
@@ -69,9 +70,16 @@ static int take(struct metadata *m, uint32_t peer, uint32_t piece, bool wrong, c
 	return metadata_take(m, peer, &d, now, &why);
 }
 
+/* Some share a host. */
+static const char *add(struct metadata *m, uint32_t peer, uint64_t size)
+{
+	const struct addr host = {.ip = {[15] = (uint8_t)(peer & 7)}, .port = (uint16_t)peer};
+	return metadata_add(m, peer, &host, size);
+}
+
 static void check_whole(const struct metadata *m, const uint8_t *info)
 {
-	size_t len;
+	size_t len = 0;
 	const uint8_t *got = metadata_whole(m, &len);
 	must(!got || (len == SIZE && !memcmp(got, info, SIZE)));
 }
@@ -82,7 +90,7 @@ static void run_info(struct cursor c)
 	uint8_t hash[SHA1_LEN];
 	const char *why;
 	uint64_t now = 1;
-	uint32_t piece;
+	uint32_t peer, piece;
 	struct step s;
 	size_t len;
 
@@ -97,16 +105,16 @@ static void run_info(struct cursor c)
 		switch (s.op) {
 		case ADD:
 			/* Some tell another size, the last one never. */
-			metadata_add(m, s.peer, s.peer == PEERS || s.arg & 1 ? SIZE : s.arg);
+			add(m, s.peer, s.peer == PEERS || s.arg & 1 ? SIZE : s.arg);
 			break;
 		case REMOVE:
 			metadata_remove(m, s.peer);
 			break;
 		case NEXT:
-			if (metadata_next(m, s.peer, now, &piece) && s.arg & 1 &&
+			if (metadata_next(m, now, &peer, &piece) && s.arg & 1 &&
 				piece <= SIZE / METADATA_PIECE) {
-				int r = take(m, s.peer, piece, false, info, now);
-				must(r == 0 || s.peer != PEERS);
+				int r = take(m, peer, piece, false, info, now);
+				must(r == 0 || peer != PEERS);
 			}
 			break;
 		case TAKE:
@@ -120,16 +128,18 @@ static void run_info(struct cursor c)
 		case REJECT:
 		case WAIT:
 			now += s.arg * US_PER_S;
-			metadata_remove(m, metadata_overdue(m, now));
+			peer = metadata_overdue(m, s.peer & 1, now, &why);
+			metadata_remove(m, peer);
+			must(!peer || *why);
 			break;
 		}
 		check_whole(m, info);
 	}
-	for (uint32_t peer = 1; peer <= PEERS; peer++)
+	for (peer = 1; peer <= PEERS; peer++)
 		metadata_remove(m, peer);
-	must(!metadata_add(m, HONEST, SIZE));
-	while (metadata_next(m, HONEST, now, &piece))
-		must(take(m, HONEST, piece, false, info, now) == 0);
+	must(!add(m, HONEST, SIZE));
+	while (metadata_next(m, now, &peer, &piece))
+		must(peer == HONEST && take(m, peer, piece, false, info, now) == 0);
 	must(metadata_whole(m, &len));
 	check_whole(m, info);
 	metadata_free(m);
@@ -164,6 +174,7 @@ static void run_layers(struct cursor c)
 	static struct file file;
 	struct wire_hashes h;
 	uint64_t now = 1;
+	const char *why;
 	struct step s;
 
 	file.f.n_pieces = PIECES;
@@ -211,7 +222,7 @@ static void run_layers(struct cursor c)
 			break;
 		case WAIT:
 			now += s.arg * US_PER_S;
-			layers_remove(l, layers_overdue(l, now));
+			layers_remove(l, layers_overdue(l, s.peer & 1, now, &why));
 			break;
 		}
 	}
@@ -222,8 +233,8 @@ static void run_layers(struct cursor c)
 		must(answer(&file, l, HONEST, h, NULL, now) == 0);
 	must(layers_whole(l));
 	struct buf b = {0};
-	layers_write(l, &b);
-	must(b.len > PIECES * SHA256_LEN && !memcmp(buf_bytes(&b) + b.len - 1 - PIECES * SHA256_LEN,
+	layers_write(l, "de", 2, &b);
+	must(b.len > PIECES * SHA256_LEN && !memcmp(buf_bytes(&b) + b.len - 2 - PIECES * SHA256_LEN,
 						    file.hashes, (size_t)PIECES * SHA256_LEN));
 	buf_done(&b);
 	layers_free(l);

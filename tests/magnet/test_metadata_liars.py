@@ -2,6 +2,7 @@
 """Peers that give wrong metadata for a magnet link, or none: the mount comes all the same, or says why not."""
 
 import hashlib
+import socket
 
 import pytest
 
@@ -9,8 +10,9 @@ from lib import bencode
 from lib.magnets import link
 from lib.mounts import Mount, MountFailed
 from lib.peer import Peer
-from lib.process import Daemon
+from lib.process import Daemon, p2pfs
 from lib.torrents import KiB, MiB, assert_same, make_torrent, random_image
+from lib.trackers import PythonTracker
 from lib.wait import wait_until
 from lib.wire import reserved
 
@@ -84,6 +86,100 @@ def test_a_size_that_most_do_not_tell(tmp_path, stack, image):
     assert "it was asked, and gave nothing" not in mount.process.output()
 
 
+def test_a_size_that_one_host_tells_often(tmp_path, stack, image):
+    """Its connections are no votes: what it says costs the others nothing."""
+    torrent = make(tmp_path, image)
+    liars = [stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="ignore", metadata_size=99999))
+             for _ in range(4)]
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer", latency=0.3))
+    mount = start(stack, tmp_path, torrent, [*liars, good])
+    read_some(mount, image)
+    assert "gave nothing" not in mount.process.output()
+
+
+def test_a_liar_stays_banned_once_it_is_mounted(tmp_path, stack, image):
+    torrent = make(tmp_path, image)
+    liar = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="lie"))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer", latency=0.3))
+    mount = start(stack, tmp_path, torrent, [liar, good])
+    assert "banned: metadata" in mount.process.output()
+    read_some(mount, image)
+    assert liar.connections == 1
+    liar.connect("127.0.0.1", mount.port)
+    wait_until(lambda: liar.closed == 2, mount.process.output)
+    assert not liar.asked
+
+
+def test_who_lied_leaves_with_all_its_connections(tmp_path, stack, image):
+    torrent = make(tmp_path, image)
+    liars = [stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="lie")) for _ in range(3)]
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer", latency=0.3))
+    mount = start(stack, tmp_path, torrent, [*liars, good])
+    read_some(mount, image)
+    assert mount.process.output().count("): banned: metadata") == 1
+
+
+# -- who takes the places of others --------------------------------------------------------------
+
+
+def test_one_host_with_many_ports(tmp_path, stack, image):
+    """All of which take a connection and say nothing."""
+    torrent = make(tmp_path, image)
+    mute = [stack.enter_context(socket.create_server(("127.0.0.2", 0))) for _ in range(60)]
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer"))
+    tracker = stack.enter_context(PythonTracker(extra=[s.getsockname() for s in mute] + [(good.address, good.port)]))
+    mount = stack.enter_context(Mount(link(torrent, trackers=[tracker.url]), tmp_path, "fill=off", "debug=peer"))
+    read_some(mount, image)
+    assert "no handshake in" not in mount.process.output()
+
+
+def test_who_calls_takes_no_place_from_whom_we_call(tmp_path, stack, image):
+    torrent = make(tmp_path, image)
+    holder = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="lie", metadata_size=9 * MiB, latency=4))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer"))
+    tracker = stack.enter_context(PythonTracker())
+    mount = Mount(link(torrent, trackers=[tracker.url]), tmp_path, "peers=1", "fill=off", "debug=peer", start=False)
+    process = stack.enter_context(Daemon(mount.argv, mount.log, name="mount"))
+    wait_until(lambda: tracker.asked, "an announce")
+    holder.connect("127.0.0.1", mount.port)
+    wait_until(lambda: holder.metadata_asked, process.output)
+    tracker.extra.append((good.address, good.port))
+    wait_until(mount.mounted, process.output)
+    assert not holder.closed or "gives its metadata slowly" not in process.output()
+    process.stop()
+
+
+@pytest.mark.slow
+def test_who_is_slow_makes_room(tmp_path, stack, image):
+    """With peers=1 it would stand in the other's way for hours."""
+    torrent = make(tmp_path, image)
+    slow = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", metadata_size=60 * MiB, latency=4))
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", metadata="answer"))
+    mount = Mount(link(torrent), tmp_path, f"peer={slow.peer}", f"peer={good.peer}", "peers=1", "debug=peer", start=False)
+    process = stack.enter_context(Daemon(mount.argv, mount.log, name="mount"))
+    wait_until(mount.mounted, process.output, 90)
+    assert not slow.connections or "gives its metadata slowly" in process.output()
+    process.stop()
+
+
+def test_a_later_handshake_that_tells_what_has_changed(tmp_path, stack, image):
+    """BEP 10: what it does not name stays as it was."""
+    torrent = make(tmp_path, image)
+
+    def greeting(connection):
+        size = len(connection.peer.meta.info_bytes)
+        connection.wire.send_extended(0, {"m": {"ut_metadata": 3}, "metadata_size": size})
+        connection.wire.send_extended(0, {"upload_only": 1})
+        connection.wire.send_extended(0, {"m": {"ut_pex": 1}})
+
+    peer = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", greeting=greeting))
+    mount = start(stack, tmp_path, torrent, [peer])
+    assert "it has no metadata" not in mount.process.output()
+
+
+# -- what there is to be told ---------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("size", [64 * MiB + 1, (1 << 63) - 1])
 def test_a_size_beyond_all_limits(tmp_path, stack, image, size):
     torrent = make(tmp_path, image)
@@ -154,13 +250,69 @@ def test_piece_layers_of_one_who_does_not_give_them(tmp_path, stack, image, vers
     process.stop()
 
 
-@pytest.mark.parametrize("version", ["v2", "hybrid"])
-def test_piece_layers_that_nobody_gives(tmp_path, stack, image, version):
-    torrent = make(tmp_path, image, version)
+def test_piece_layers_that_nobody_gives(tmp_path, stack, image):
+    torrent = make(tmp_path, image, "v2")
     bad = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", hashes="reject"))
     with pytest.raises(MountFailed, match="no metadata in 2 s: piece layers: 0 of 4 parts, from 1 peers"):
         start(stack, tmp_path, torrent, [bad], "timeout=2")
     assert len(bad.hash_asked) > 4, "it was not asked again"
+
+
+def v1_peer(torrent, image):
+    """One that knows nothing of v2."""
+    return Peer(torrent, image, address="127.0.0.2", metadata="answer", info_hash=bytes.fromhex(torrent.v1),
+                flags=reserved(fast=True))
+
+
+@pytest.mark.parametrize("versions", [["v1"], ["v1", "v2"]])
+@pytest.mark.parametrize("way", ["link", "torrent"])
+def test_hybrid_that_began_as_v1_becomes_one(tmp_path, stack, image, versions, way):
+    """By its link, once a peer gives the piece layers, or by a .torrent that has them.  What is here stays."""
+    torrent = make(tmp_path, image, "hybrid")
+    uri, store = link(torrent, versions=versions), tmp_path / "store"
+    with v1_peer(torrent, image) as old, Mount(uri, tmp_path, f"peer={old.peer}", "fill=off", "timeout=2", store=store,
+                                               name="before") as mount:
+        assert "until it is mounted by a .torrent" in mount.process.output()
+        assert "v2" not in mount.status()["info_hashes"]
+        read_some(mount, image)
+        entry = mount.entry / "metainfo.torrent"
+    assert "v1, of a hybrid whose piece layers are missing" in p2pfs("show", entry).stdout
+    with Peer(torrent, image, address="127.0.0.3", metadata="answer") as new:
+        with Mount(uri if way == "link" else torrent, tmp_path, f"peer={new.peer}", "fill=off", store=store,
+                   name="upgrade") as mount:
+            assert mount.status()["info_hashes"]["v2"] == torrent.v2
+            assert "piece layers" not in mount.process.output()
+            read_some(mount, image)
+            assert not {0, 1, 2, 3} & {a.piece for a in new.asked}
+        assert not new.metadata_asked
+    assert "hybrid" in p2pfs("show", entry).stdout
+    with Mount(uri, tmp_path, store=store, name="alone") as mount:
+        assert mount.status()["info_hashes"]["v2"] == torrent.v2
+        read_some(mount, image)
+
+
+def test_hybrid_that_stays_v1_where_nobody_is_asked(tmp_path, stack, image):
+    """A link without peers: what was mounted is mounted again, at once."""
+    torrent = make(tmp_path, image, "hybrid")
+    store = tmp_path / "store"
+    with v1_peer(torrent, image) as old, Mount(link(torrent, peers=[old.peer]), tmp_path, "fill=off", "timeout=2", store=store,
+                                               name="before") as mount:
+        read_some(mount, image)
+    with Mount(link(torrent), tmp_path, store=store) as mount:
+        read_some(mount, image)
+        assert "it is used as one of v1" in mount.process.output()
+
+
+def test_hybrid_whose_torrent_has_no_piece_layers(tmp_path, stack, image):
+    """Is used as a v1 torrent, and one is told."""
+    torrent = make(tmp_path, image, "hybrid")
+    whole = bencode.decode(torrent.path.read_bytes())
+    del whole[b"piece layers"]
+    torrent.path.write_bytes(bencode.encode(whole))
+    with Mount(torrent, tmp_path, "fill=off") as mount:
+        assert mount.process.output().count("the piece layers of this hybrid torrent are missing") == 1
+    assert "Version: v1, of a hybrid whose piece layers are missing" in p2pfs("show", torrent).stdout
+    assert '"lacks_layers": true' in p2pfs("show", "--json", torrent).stdout
 
 
 @pytest.mark.slow
@@ -169,8 +321,7 @@ def test_piece_layers_that_nobody_gives(tmp_path, stack, image, version):
 def test_hybrid_of_peers_that_know_v1_alone(tmp_path, stack, image, versions, timeout):
     """Is used as a v1 torrent, now and the next time; a .torrent that tells more may come later."""
     torrent = make(tmp_path, image, "hybrid")
-    old = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="answer", info_hash=bytes.fromhex(torrent.v1),
-                                   flags=reserved(fast=True)))
+    old = stack.enter_context(v1_peer(torrent, image))
     uri = link(torrent, peers=[old.peer], versions=versions)
     store = tmp_path / "store"
     with Mount(uri, tmp_path, "fill=off", f"timeout={timeout}", store=store) as mount:

@@ -2,6 +2,7 @@
 /* The info dictionary of a magnet link, put together from peers that may lie. */
 #include "swarm/metadata.h"
 
+#include "base/addr.h"
 #include "base/limits.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -29,6 +30,37 @@ static int make_info(void **state)
 	sha1(info, SIZE, v1);
 	sha256(info, SIZE, v2);
 	return 0;
+}
+
+/* Every peer has a host of its own but those of the hundreds: 100 to 199 have one. */
+static const char *add(struct metadata *m, uint32_t peer, uint64_t size)
+{
+	const struct addr host = {
+		.ip = {[15] = (uint8_t)(peer < 100 ? peer : peer / 100 + 100)},
+		.port = (uint16_t)peer,
+	};
+	return metadata_add(m, peer, &host, size);
+}
+
+static bool asked[300][3]; /* by peer and piece */
+
+/* Notes all that is asked for; gives how much. */
+static unsigned ask(struct metadata *m, uint64_t now)
+{
+	uint32_t peer, piece;
+	unsigned n = 0;
+	memset(asked, 0, sizeof(asked));
+	while (metadata_next(m, now, &peer, &piece)) {
+		n++;
+		if (piece < 3)
+			asked[peer][piece] = true;
+	}
+	return n;
+}
+
+static bool is_tried(uint32_t peer)
+{
+	return asked[peer][0];
 }
 
 /* What `peer` gives for a piece: right, or (lie) not. */
@@ -67,32 +99,41 @@ static bool whole(const struct metadata *m)
 	return true;
 }
 
-/* Asks the peer for all that it is asked for, and answers; the last answer's result. */
+/* All three pieces, of whom they were asked; the last answer's result. */
 static int serve(struct metadata *m, uint32_t peer, bool lie)
 {
-	uint32_t piece;
-	int r = 0;
-	while (r == 0 && metadata_next(m, peer, 0, &piece))
-		r = give(m, peer, piece, lie);
-	return r;
+	for (uint32_t piece = 0; piece < 2; piece++)
+		assert_int_equal(give(m, peer, piece, lie), 0);
+	return give(m, peer, 2, lie);
+}
+
+static uint32_t overdue(const struct metadata *m, bool others, uint64_t now)
+{
+	const char *why = NULL;
+	uint32_t peer = metadata_overdue(m, others, now, &why);
+	assert_int_equal(peer != 0, why != NULL);
+	return peer;
 }
 
 static void test_one_peer_gives_all(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
-	assert_null(metadata_add(m, 1, SIZE));
+	uint32_t peer, piece;
+	assert_null(add(m, 1, SIZE));
 	for (uint32_t i = 0; i < 3; i++) {
-		assert_true(metadata_next(m, 1, 0, &piece));
+		assert_true(metadata_next(m, 0, &peer, &piece));
+		assert_int_equal(peer, 1);
 		assert_int_equal(piece, i);
 	}
-	assert_false(metadata_next(m, 1, 0, &piece));
+	assert_false(metadata_next(m, 0, &peer, &piece));
 	assert_int_equal(give(m, 1, 2, false), 0);
 	assert_int_equal(give(m, 1, 0, false), 0);
 	assert_false(whole(m));
 	assert_int_equal(give(m, 1, 1, false), 0);
 	assert_true(whole(m));
-	assert_false(metadata_next(m, 1, 0, &piece));
+	assert_null(add(m, 2, SIZE));
+	assert_false(metadata_next(m, 0, &peer, &piece));
+	assert_int_equal(overdue(m, true, 100 * PATIENCE), 0);
 	metadata_free(m);
 }
 
@@ -106,7 +147,8 @@ static void test_each_hash_of_the_link_counts(void **state)
 		{other, v2, false}, {NULL, other, false}, {other, NULL, false}};
 	for (size_t i = 0; i < ARRAY_SIZE(links); i++) {
 		struct metadata *m = metadata_new(links[i].v1, links[i].v2);
-		metadata_add(m, 1, SIZE);
+		add(m, 1, SIZE);
+		ask(m, 0);
 		assert_int_equal(serve(m, 1, false), links[i].good ? 0 : -EBADMSG);
 		assert_int_equal(whole(m), links[i].good);
 		metadata_free(m);
@@ -116,48 +158,98 @@ static void test_each_hash_of_the_link_counts(void **state)
 static void test_sizes_at_their_limits(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	assert_non_null(metadata_add(m, 1, 0));
-	assert_non_null(metadata_add(m, 2, TORRENT_MAX_BYTES + 1ull));
-	assert_non_null(metadata_add(m, 3, UINT64_MAX));
-	assert_null(metadata_add(m, 4, TORRENT_MAX_BYTES));
-	assert_null(metadata_add(m, 5, 1));
+	assert_non_null(add(m, 1, 0));
+	assert_non_null(add(m, 2, TORRENT_MAX_BYTES + 1ull));
+	assert_non_null(add(m, 3, UINT64_MAX));
+	assert_null(add(m, 4, TORRENT_MAX_BYTES));
+	assert_null(add(m, 5, 1));
 	metadata_free(m);
 }
 
 static void test_a_peer_keeps_to_its_size(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	assert_null(metadata_add(m, 1, SIZE));
-	assert_null(metadata_add(m, 1, SIZE));
-	assert_non_null(metadata_add(m, 1, SIZE + 1));
+	assert_null(add(m, 1, SIZE));
+	assert_null(add(m, 1, SIZE));
+	assert_non_null(add(m, 1, SIZE + 1));
 	metadata_free(m);
 }
 
-static void test_the_size_that_most_tell(void **state)
+/* However many say another one: they are no votes. */
+static void test_a_wrong_size_costs_the_others_nothing(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece, got, all, peers;
-	metadata_add(m, 1, TORRENT_MAX_BYTES);
-	assert_true(metadata_next(m, 1, 0, &piece));
-	metadata_add(m, 2, SIZE); /* as many: what runs goes on */
-	assert_false(metadata_next(m, 2, 0, &piece));
-	metadata_add(m, 3, SIZE);
-	assert_false(metadata_next(m, 1, 0, &piece));
-	metadata_progress(m, &got, &all, &peers);
-	assert_int_equal(all, 3);
-	assert_int_equal(peers, 2);
-	assert_int_equal(serve(m, 3, false), 0);
+	for (uint32_t peer = 1; peer < METADATA_TRIES; peer++)
+		add(m, peer, SIZE * 7);
+	add(m, 9, SIZE);
+	ask(m, 0);
+	assert_true(is_tried(1));
+	assert_int_equal(serve(m, 9, false), 0);
 	assert_true(whole(m));
 	metadata_free(m);
 }
 
-static void test_another_size_once_its_peers_are_gone(void **state)
+static void test_a_host_has_one_try_at_once(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	metadata_add(m, 1, 5);
-	metadata_add(m, 2, SIZE);
+	for (uint32_t peer = 100; peer < 110; peer++)
+		add(m, peer, SIZE);
+	add(m, 1, SIZE);
+	ask(m, 0);
+	assert_true(is_tried(100));
+	assert_true(is_tried(1));
+	assert_false(is_tried(101));
+	assert_int_equal(serve(m, 100, true), -EBADMSG);
+	ask(m, 0);
+	assert_true(is_tried(101));
+	assert_false(is_tried(102));
+	metadata_free(m);
+}
+
+static void test_tries_at_once_have_a_limit(void **state)
+{
+	struct metadata *m = metadata_new(v1, NULL);
+	uint32_t got, all, peers;
+	for (uint32_t peer = 1; peer <= METADATA_TRIES + 2; peer++)
+		add(m, peer, SIZE);
+	assert_int_equal(ask(m, 0), 3 * METADATA_TRIES);
+	metadata_progress(m, &got, &all, &peers);
+	assert_int_equal(peers, METADATA_TRIES);
+	metadata_remove(m, 2);
+	ask(m, 0);
+	assert_true(is_tried(METADATA_TRIES + 1));
+	assert_false(is_tried(METADATA_TRIES + 2));
+	metadata_free(m);
+}
+
+/* One after the other where they are large; who waits for room is not passed by the small ones. */
+static void test_tries_at_once_have_a_limit_of_bytes(void **state)
+{
+	struct metadata *m = metadata_new(v1, NULL);
+	add(m, 1, TORRENT_MAX_BYTES - SIZE);
+	add(m, 2, SIZE);
+	add(m, 3, 2);
+	add(m, 4, 1);
+	ask(m, 0);
+	assert_true(is_tried(1) && is_tried(2));
+	assert_false(is_tried(3) || is_tried(4));
+	assert_int_equal(serve(m, 2, true), -EBADMSG);
+	ask(m, 0);
+	assert_true(is_tried(3) && is_tried(4));
+	metadata_remove(m, 3);
+	add(m, 5, TORRENT_MAX_BYTES);
+	add(m, 6, SIZE);
+	ask(m, 0);
+	assert_false(is_tried(5) || is_tried(6));
 	metadata_remove(m, 1);
-	assert_int_equal(serve(m, 2, false), 0);
+	ask(m, 0);
+	assert_false(is_tried(5) || is_tried(6));
+	metadata_remove(m, 4);
+	ask(m, 0);
+	assert_true(is_tried(5));
+	metadata_remove(m, 5);
+	ask(m, 0);
+	assert_int_equal(serve(m, 6, false), 0);
 	assert_true(whole(m));
 	metadata_free(m);
 }
@@ -165,11 +257,9 @@ static void test_another_size_once_its_peers_are_gone(void **state)
 static void test_a_message_that_cannot_be_right(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
 	const char *why;
-	metadata_add(m, 1, SIZE);
-	while (metadata_next(m, 1, 0, &piece))
-		;
+	add(m, 1, SIZE);
+	ask(m, 0);
 	assert_int_equal(give_sized(m, 1, 0, false, SIZE + 1), -EINVAL);
 	struct ext_metadata d = {.piece = 2, .total_size = SIZE, .data = info, .data_len = 99};
 	assert_int_equal(metadata_take(m, 1, &d, 0, &why), -EINVAL);
@@ -186,106 +276,59 @@ static void test_a_message_that_cannot_be_right(void **state)
 static void test_what_was_not_asked_for_is_passed_over(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece, got, all, peers;
-	metadata_add(m, 1, SIZE);
-	metadata_add(m, 2, SIZE);
-	assert_true(metadata_next(m, 1, 0, &piece));
-	assert_int_equal(give(m, 1, 1, true), 0); /* another piece */
-	assert_int_equal(give(m, 2, 0, true), 0); /* another's */
-	assert_int_equal(give(m, 9, 0, true), 0); /* nobody's */
-	assert_int_equal(give(m, 1, 0, false), 0);
-	assert_int_equal(give(m, 1, 0, true), 0); /* twice */
+	uint32_t peer, piece, got, all, peers;
+	add(m, 100, SIZE);
+	add(m, 101, SIZE);
+	assert_true(metadata_next(m, 0, &peer, &piece));
+	assert_int_equal(give(m, 100, 1, true), 0); /* another piece */
+	assert_int_equal(give(m, 101, 0, true), 0); /* one who waits */
+	assert_int_equal(give(m, 9, 0, true), 0); /* nobody */
+	assert_int_equal(give(m, 100, 0, false), 0);
+	assert_int_equal(give(m, 100, 0, true), 0); /* twice */
 	metadata_progress(m, &got, &all, &peers);
 	assert_int_equal(got, 1);
-	assert_int_equal(serve(m, 1, false), 0);
+	assert_int_equal(all, 3);
+	assert_int_equal(peers, 1);
+	ask(m, 0);
+	assert_int_equal(give(m, 100, 1, false), 0);
+	assert_int_equal(give(m, 100, 2, false), 0);
 	assert_true(whole(m));
 	metadata_free(m);
 }
 
-static void test_a_liar_alone_is_convicted(void **state)
-{
-	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
-	metadata_add(m, 1, SIZE);
-	assert_int_equal(serve(m, 1, true), -EBADMSG);
-	assert_false(metadata_next(m, 1, 0, &piece));
-	metadata_add(m, 2, SIZE);
-	assert_int_equal(serve(m, 2, false), 0);
-	assert_true(whole(m));
-	metadata_free(m);
-}
-
-/* One of ten tells the truth: nobody is convicted of what several gave, then one after the other.
- */
-static void test_liars_among_others(void **state)
+/* And it is that one: nothing of it is in what others gave. */
+static void test_a_liar_is_convicted(void **state)
 {
 	struct metadata *m = metadata_new(v1, v2);
-	bool convicted[11] = {0};
-	for (uint32_t peer = 1; peer <= 10; peer++)
-		metadata_add(m, peer, SIZE);
-	uint32_t piece[3];
 	for (uint32_t peer = 1; peer <= 3; peer++)
-		assert_true(metadata_next(m, peer, 0, &piece[peer - 1]));
-	for (uint32_t peer = 1; peer <= 3; peer++)
-		assert_int_equal(give(m, peer, piece[peer - 1], peer != 3), 0);
-	for (unsigned round = 0; round < 20 && !whole(m); round++) {
-		for (uint32_t peer = 1; peer <= 10; peer++) {
-			if (!convicted[peer] && serve(m, peer, peer != 10) == -EBADMSG)
-				convicted[peer] = true;
-		}
+		add(m, peer, SIZE);
+	ask(m, 0);
+	for (uint32_t piece = 0; piece < 2; piece++) {
+		for (uint32_t peer = 1; peer <= 3; peer++)
+			assert_int_equal(give(m, peer, piece, peer != 3), 0);
 	}
-	assert_true(whole(m));
-	assert_false(convicted[10]);
-	metadata_free(m);
-}
-
-static void test_the_sole_source_goes_away(void **state)
-{
-	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
-	metadata_add(m, 1, SIZE);
-	assert_int_equal(serve(m, 1, true), -EBADMSG);
-	metadata_add(m, 2, SIZE);
-	metadata_add(m, 3, SIZE);
-	assert_false(metadata_next(m, 3, 0, &piece));
-	assert_true(metadata_next(m, 2, 0, &piece));
-	assert_int_equal(give(m, 2, piece, true), 0);
-	metadata_remove(m, 2); /* and with it what it gave */
-	assert_int_equal(serve(m, 3, false), 0);
+	assert_int_equal(give(m, 1, 2, false), -EBADMSG);
+	assert_int_equal(give(m, 1, 2, false), 0);
+	assert_int_equal(give(m, 2, 2, true), -EBADMSG);
+	assert_false(whole(m));
+	assert_int_equal(give(m, 3, 2, false), 0);
 	assert_true(whole(m));
 	metadata_free(m);
 }
 
-static void test_pieces_of_who_goes_are_asked_of_others(void **state)
+/* What it gave went with it. */
+static void test_one_who_comes_again_begins_anew(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
-	metadata_add(m, 1, SIZE);
-	metadata_add(m, 2, SIZE);
-	while (metadata_next(m, 1, 0, &piece))
-		;
+	add(m, 1, SIZE);
+	ask(m, 0);
+	assert_int_equal(give(m, 1, 0, true), 0);
 	metadata_remove(m, 1);
 	metadata_remove(m, 1);
-	assert_int_equal(serve(m, 2, false), 0);
-	assert_true(whole(m));
-	metadata_free(m);
-}
-
-static void test_who_is_idle_is_asked_for_what_another_was(void **state)
-{
-	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
-	metadata_add(m, 1, SIZE);
-	metadata_add(m, 2, SIZE);
-	metadata_add(m, 3, SIZE);
-	while (metadata_next(m, 1, 0, &piece))
-		;
-	for (unsigned i = 0; i < 3; i++)
-		assert_true(metadata_next(m, 2, 0, &piece));
-	assert_false(metadata_next(m, 2, 0, &piece));
-	assert_false(metadata_next(m, 3, 0, &piece)); /* two are enough */
-	for (uint32_t i = 0; i < 3; i++)
-		assert_int_equal(give(m, 2, i, false), 0);
+	assert_int_equal(ask(m, 0), 0);
+	add(m, 1, SIZE);
+	assert_int_equal(ask(m, 0), 3);
+	assert_int_equal(serve(m, 1, false), 0);
 	assert_true(whole(m));
 	metadata_free(m);
 }
@@ -293,30 +336,73 @@ static void test_who_is_idle_is_asked_for_what_another_was(void **state)
 static void test_no_more_than_a_peer_takes(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece, n = 0;
-	metadata_add(m, 1, 100 * METADATA_PIECE);
-	while (metadata_next(m, 1, 0, &piece))
-		n++;
-	assert_int_equal(n, METADATA_ASKS);
+	add(m, 1, 100 * METADATA_PIECE);
+	assert_int_equal(ask(m, 0), METADATA_ASKS);
+	assert_int_equal(ask(m, 0), 0);
 	metadata_free(m);
+}
+
+static void take_first(struct metadata *m, uint32_t peer, uint32_t piece, uint64_t size,
+	uint64_t now)
+{
+	const char *why;
+	const struct ext_metadata d = {.piece = piece,
+		.total_size = size,
+		.data = info,
+		.data_len = METADATA_PIECE};
+	assert_int_equal(metadata_take(m, peer, &d, now, &why), 0);
 }
 
 static void test_who_is_silent_is_overdue(void **state)
 {
 	struct metadata *m = metadata_new(v1, NULL);
-	uint32_t piece;
-	metadata_add(m, 1, SIZE);
-	assert_int_equal(metadata_overdue(m, 10 * PATIENCE), 0); /* not asked */
-	assert_true(metadata_next(m, 1, 5, &piece));
-	assert_true(metadata_next(m, 1, 7, &piece));
-	assert_int_equal(metadata_overdue(m, 5 + PATIENCE - 1), 0);
-	assert_int_equal(metadata_overdue(m, 5 + PATIENCE), 1);
-	const char *why;
-	const struct ext_metadata d = {
-		.total_size = SIZE, .data = info, .data_len = METADATA_PIECE};
-	assert_int_equal(metadata_take(m, 1, &d, 100, &why), 0);
-	assert_int_equal(metadata_overdue(m, 100 + PATIENCE - 1), 0);
-	assert_int_equal(metadata_overdue(m, 100 + PATIENCE), 1);
+	add(m, 1, SIZE);
+	assert_int_equal(overdue(m, true, 10 * PATIENCE), 0); /* not asked */
+	ask(m, 5);
+	assert_int_equal(overdue(m, true, 5 + PATIENCE - 1), 0);
+	assert_int_equal(overdue(m, false, 5 + PATIENCE), 1);
+	take_first(m, 1, 0, SIZE, 100);
+	assert_int_equal(overdue(m, true, 100 + PATIENCE - 1), 0);
+	assert_int_equal(overdue(m, false, 100 + PATIENCE), 1);
+	metadata_free(m);
+}
+
+#define LONG (100ull * METADATA_PIECE) /* a piece now and then, and it takes its time */
+#define TRY (METADATA_TRY_MS * US_PER_MS)
+
+/* Gives pieces from `since` to `until`, each just before it would be overdue. */
+static void give_slowly(struct metadata *m, uint32_t peer, uint64_t since, uint64_t until)
+{
+	uint32_t piece = 0;
+	for (uint64_t now = since; now < until; now += PATIENCE - 1) {
+		take_first(m, peer, piece++, LONG, now);
+		ask(m, now);
+		assert_int_equal(overdue(m, true, MIN(now + PATIENCE - 2, until - 2)), 0);
+	}
+	take_first(m, peer, piece, LONG, until);
+}
+
+static void test_who_is_slow_makes_room_where_others_wait(void **state)
+{
+	struct metadata *m = metadata_new(v1, NULL);
+	const uint64_t begin = 1000;
+	add(m, 100, LONG);
+	ask(m, begin);
+	give_slowly(m, 100, begin, begin + TRY);
+	assert_int_equal(overdue(m, false, begin + TRY), 0); /* nobody waits */
+	assert_int_equal(overdue(m, true, begin + TRY), 100); /* but not in here */
+	add(m, 101, LONG);
+	assert_int_equal(overdue(m, false, begin + TRY), 100);
+	metadata_remove(m, 100);
+	/* A later one has longer: where all are slow, one will do. */
+	ask(m, begin + TRY);
+	give_slowly(m, 101, begin + TRY, begin + 2 * TRY);
+	assert_int_equal(overdue(m, true, begin + 2 * TRY), 101);
+	metadata_remove(m, 101);
+	add(m, 102, LONG);
+	ask(m, begin + 2 * TRY);
+	give_slowly(m, 102, begin + 2 * TRY, begin + 4 * TRY);
+	assert_int_equal(overdue(m, true, begin + 4 * TRY), 102);
 	metadata_free(m);
 }
 
@@ -334,12 +420,12 @@ static void test_the_torrent_of_a_link(void **state)
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(uris); i++) {
 		struct magnet link;
-		struct buf b = {0}, layers = {0};
+		struct buf b = {0};
 		struct metainfo *m;
 		const char *no;
 		char *why = NULL;
 		assert_int_equal(magnet_parse(uris[i], &link, &no), 0);
-		metadata_write(&b, &link, (const uint8_t *)text, strlen(text), &layers);
+		metadata_write(&b, &link, (const uint8_t *)text, strlen(text));
 		assert_int_equal(metainfo_parse(buf_bytes(&b), b.len, &m, &why), 0);
 		assert_int_equal(m->info_len, strlen(text));
 		assert_memory_equal(m->info, text, strlen(text));
@@ -364,17 +450,17 @@ int main(void)
 		cmocka_unit_test(test_each_hash_of_the_link_counts),
 		cmocka_unit_test(test_sizes_at_their_limits),
 		cmocka_unit_test(test_a_peer_keeps_to_its_size),
-		cmocka_unit_test(test_the_size_that_most_tell),
-		cmocka_unit_test(test_another_size_once_its_peers_are_gone),
+		cmocka_unit_test(test_a_wrong_size_costs_the_others_nothing),
+		cmocka_unit_test(test_a_host_has_one_try_at_once),
+		cmocka_unit_test(test_tries_at_once_have_a_limit),
+		cmocka_unit_test(test_tries_at_once_have_a_limit_of_bytes),
 		cmocka_unit_test(test_a_message_that_cannot_be_right),
 		cmocka_unit_test(test_what_was_not_asked_for_is_passed_over),
-		cmocka_unit_test(test_a_liar_alone_is_convicted),
-		cmocka_unit_test(test_liars_among_others),
-		cmocka_unit_test(test_the_sole_source_goes_away),
-		cmocka_unit_test(test_pieces_of_who_goes_are_asked_of_others),
-		cmocka_unit_test(test_who_is_idle_is_asked_for_what_another_was),
+		cmocka_unit_test(test_a_liar_is_convicted),
+		cmocka_unit_test(test_one_who_comes_again_begins_anew),
 		cmocka_unit_test(test_no_more_than_a_peer_takes),
 		cmocka_unit_test(test_who_is_silent_is_overdue),
+		cmocka_unit_test(test_who_is_slow_makes_room_where_others_wait),
 		cmocka_unit_test(test_the_torrent_of_a_link),
 	};
 	return cmocka_run_group_tests(tests, make_info, NULL);

@@ -3,6 +3,7 @@
 #include "swarm/metadata_layers.h"
 
 #include "base/bencode.h"
+#include "base/cleanup.h"
 #include "base/limits.h"
 #include "base/loop.h"
 #include "base/mem.h"
@@ -119,6 +120,14 @@ static void serve(struct fixture *f, uint32_t peer)
 		assert_int_equal(answer(f, peer, h, -1), 0);
 }
 
+static uint32_t overdue(const struct fixture *f, bool others, uint64_t now)
+{
+	const char *why = NULL;
+	uint32_t peer = layers_overdue(f->layers, others, now, &why);
+	assert_int_equal(peer != 0, why != NULL);
+	return peer;
+}
+
 static void check_whole(const struct fixture *f)
 {
 	struct buf b = {0};
@@ -126,10 +135,12 @@ static void check_whole(const struct fixture *f)
 	const char *why;
 	size_t at, n = 0;
 	assert_true(layers_whole(f->layers));
-	layers_write(f->layers, &b);
+	layers_write(f->layers, "de", 2, &b);
 	assert_int_equal(ben_parse(buf_bytes(&b), b.len, 100, &doc, &why, &at), 0);
 	assert_true(ben_canonical(doc));
-	for (struct ben_iter i = ben_iter(ben_root(doc)); ben_next(&i); n++) {
+	assert_int_equal(ben_count(ben_root(doc)), 1);
+	struct ben dict = ben_get(ben_root(doc), "piece layers");
+	for (struct ben_iter i = ben_iter(dict); ben_next(&i); n++) {
 		size_t len;
 		const uint8_t *got = ben_bytes(i.value, &len);
 		struct wire_hashes h = {.root = i.key};
@@ -175,8 +186,9 @@ static void test_nothing_to_fetch(void **state)
 		struct layers *l = layers_new(all[i]);
 		struct buf b = {0};
 		assert_true(layers_whole(l));
-		layers_write(l, &b);
-		assert_int_equal(b.len, 0);
+		layers_write(l, "de", 2, &b);
+		assert_int_equal(b.len, 2);
+		buf_done(&b);
 		layers_free(l);
 	}
 }
@@ -323,7 +335,7 @@ static void test_who_is_idle_is_asked_for_what_another_was(void **state)
 	layers_add(f->layers, 2);
 	serve(f, 2);
 	check_whole(f);
-	assert_int_equal(layers_overdue(f->layers, 2 * PATIENCE), 0);
+	assert_int_equal(overdue(f, true, 2 * PATIENCE), 0);
 }
 
 static void test_who_is_silent_is_overdue(void **state)
@@ -331,10 +343,84 @@ static void test_who_is_silent_is_overdue(void **state)
 	struct fixture *f = *state;
 	struct wire_hashes h;
 	layers_add(f->layers, 1);
-	assert_int_equal(layers_overdue(f->layers, 2 * PATIENCE), 0);
+	assert_int_equal(overdue(f, false, 2 * PATIENCE), 0);
 	assert_true(layers_next(f->layers, 1, 5, &h));
-	assert_int_equal(layers_overdue(f->layers, 5 + PATIENCE - 1), 0);
-	assert_int_equal(layers_overdue(f->layers, 5 + PATIENCE), 1);
+	assert_int_equal(overdue(f, true, 5 + PATIENCE - 1), 0);
+	assert_int_equal(overdue(f, false, 5 + PATIENCE), 1);
+}
+
+/* It may have them yet, but not in the place of one who has. */
+static void test_who_refuses_makes_room_for_others(void **state)
+{
+	struct fixture *f = *state;
+	struct wire_hashes h;
+	uint64_t now = 5;
+	layers_add(f->layers, 1);
+	for (; now < 5 + PATIENCE; now += US_PER_S) {
+		assert_int_equal(overdue(f, true, now), 0);
+		if (layers_next(f->layers, 1, now, &h))
+			layers_on_reject(f->layers, 1, &h, now);
+	}
+	assert_int_equal(overdue(f, false, now), 0);
+	assert_int_equal(overdue(f, true, now), 1);
+	while (!layers_next(f->layers, 1, now, &h))
+		now += US_PER_S;
+	assert_int_equal(answer(f, 1, h, -1), 0);
+	assert_int_equal(overdue(f, true, now), 0);
+}
+
+static void test_no_more_than_two_are_asked_for_the_same(void **state)
+{
+	struct fixture *f = *state;
+	struct wire_hashes h;
+	uint32_t got, all, peers, n[4] = {0};
+	for (uint32_t peer = 1; peer <= 3; peer++) {
+		layers_add(f->layers, peer);
+		while (layers_next(f->layers, peer, 0, &h))
+			n[peer]++;
+	}
+	layers_progress(f->layers, &got, &all, &peers);
+	assert_int_equal(n[1] + n[2] + n[3], 2 * all);
+	layers_remove(f->layers, 1);
+	layers_remove(f->layers, 3);
+	layers_add(f->layers, 4);
+	serve(f, 4);
+	check_whole(f);
+}
+
+/* All else stays, and the keys are in order. */
+static void test_a_torrent_that_had_none(void **state)
+{
+	static const char *const torrents[] = {"de", "d4:infod1:ai1eee",
+		"d8:announce1:x4:infod1:ai1ee13:p2pfs profile1:p9:publisher1:q8:url-listl1:uee",
+		"d12:piece layer\x7fi1ee"};
+	struct fixture *f = *state;
+	layers_add(f->layers, 1);
+	serve(f, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(torrents); i++) {
+		struct buf b = {0};
+		struct ben_doc *before, *after;
+		const char *why;
+		size_t at;
+		layers_write(f->layers, torrents[i], strlen(torrents[i]), &b);
+		assert_int_equal(
+			ben_parse(torrents[i], strlen(torrents[i]), 99, &before, &why, &at), 0);
+		assert_int_equal(ben_parse(buf_bytes(&b), b.len, 99, &after, &why, &at), 0);
+		assert_true(ben_canonical(after));
+		assert_int_equal(ben_count(ben_root(after)), ben_count(ben_root(before)) + 1);
+		for (struct ben_iter k = ben_iter(ben_root(before)); ben_next(&k);) {
+			CLEANUP_FREE char *key = xstrndup((const char *)k.key, k.key_len);
+			size_t len, same_len;
+			const uint8_t *value = ben_raw(k.value, &len);
+			const uint8_t *same =
+				ben_raw(ben_get(ben_root(after), key), &same_len);
+			assert_int_equal(len, same_len);
+			assert_memory_equal(value, same, len);
+		}
+		ben_free(before);
+		ben_free(after);
+		buf_done(&b);
+	}
 }
 
 int main(void)
@@ -356,6 +442,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			test_who_is_idle_is_asked_for_what_another_was, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_who_is_silent_is_overdue, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_who_refuses_makes_room_for_others, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(
+			test_no_more_than_two_are_asked_for_the_same, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_a_torrent_that_had_none, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
