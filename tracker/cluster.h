@@ -9,6 +9,8 @@
  * Limits: at most CLUSTER_QUEUE_MAX commands wait for Redis; what comes more is not told, and the
  * whole table is written again once it has caught up.
  *
+ * The connections themselves are redis_link.h's.
+ *
  * Thread: loop.
  */
 #ifndef TRACKER_CLUSTER_H
@@ -20,8 +22,6 @@
 
 #define CLUSTER_QUEUE_MAX 20000u
 #define CLUSTER_FLUSH_MS 20
-#define CLUSTER_RETRY_MAX_S 10u
-#define CLUSTER_SILENCE_S 15u /* then it counts as away; pinged at a third of that */
 
 struct loop;
 struct cluster;

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Several trackers as one, through Redis that comes and goes."""
 
+import contextlib
 import json
+import struct
 
 import pytest
 
-from lib.announcer import HASH, HttpAnnouncer
-from lib.process import Daemon
-from lib.trackers import P2pfsTracker
+from lib.announcer import HASH, HttpAnnouncer, track_load
+from lib.process import P2PFS, Daemon
+from lib.trackers import P2pfsTracker, Tracker
 from lib.wait import free_port, wait_listening, wait_until
 
 
@@ -161,3 +163,48 @@ def test_a_redis_that_cannot_write_is_away(tmp_path, stack):
         assert ask.announce(1).failure is None
         return "OOM" in tracker.output()
     wait_until(told, tracker.output)
+
+
+def test_away_is_said_once_however_often_it_is_tried(tmp_path, stack):
+    """A Redis that can be read but not written is no Redis that is back."""
+    from redis import Redis as Client
+    redis = stack.enter_context(Redis(tmp_path, None, "--maxmemory", "1"))
+    tracker = stack.enter_context(P2pfsTracker(tmp_path, "--cluster", redis.url))
+    with contextlib.closing(Client(port=redis.port)) as client:
+        wait_until(lambda: client.info("stats")["total_connections_received"] >= 7, "three tries, each of two connections")
+        assert tracker.output().count("is away") == 1 and "is back" not in tracker.output()
+        assert (cluster(tracker)["is"], cluster(tracker)["outages"]) == ("bad", 1)
+        client.config_set("maxmemory", 0)
+    tracker.wait_output("is back")
+    wait_until(lambda: cluster(tracker)["is"] == "good", tracker.output)
+
+
+def test_a_large_swarm_is_told_and_read_in_parts(tmp_path, stack):
+    port, count = free_port(), 20000
+    (tmp_path / "hash").write_text(HASH.hex() + "\n")
+    first = stack.enter_context(P2pfsTracker(tmp_path, "--cluster", f"redis://127.0.0.1:{port}", name="first"))
+    assert track_load("udp", first, hashes=tmp_path / "hash", nodes=1, count=count, seconds=60)["lost"] == 0
+    redis = stack.enter_context(Redis(tmp_path, port))
+    first.wait_output("is back")
+    wait_until(lambda: cluster(first)["sent"] >= count, lambda: f"all of it to be told: {cluster(first)}")
+    later, ask = start(tmp_path, stack, redis.url, "later")
+    assert ask.scrape(HASH)[HASH] == (1, 0, count - 1)
+
+
+def test_what_nobody_deleted_in_time_is_deleted(tmp_path, stack, redis):
+    from redis import Redis as Client
+    key = "p2pfs:swarm:" + HASH.hex()
+    value = b"\0" + b"-PF0100-000000000001" + struct.pack(">HHI", 30, 60, 1000000)
+    with contextlib.closing(Client(port=redis.port)) as client:
+        client.hset(key, bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 1]) + b"\0\1", value)
+        start(tmp_path, stack, redis.url, "a")
+        wait_until(lambda: not client.hlen(key), lambda: f"{client.hgetall(key)} to be deleted")
+
+
+def test_of_several_addresses_one_that_answers_is_found(tmp_path, stack, redis):
+    hosts, port = tmp_path / "hosts", free_port()
+    hosts.write_text("127.0.0.9 redis-of-two\n127.0.0.1 redis-of-two\n")
+    argv = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts,
+            P2PFS, "tracker", "--listen", f"127.0.0.1:{port}", "--cluster", f"redis://redis-of-two:{redis.port}"]
+    tracker = stack.enter_context(Tracker(argv, tmp_path / "tracker.log", "127.0.0.1", port))
+    wait_until(lambda: cluster(tracker)["is"] == "good", tracker.output)
