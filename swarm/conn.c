@@ -4,6 +4,8 @@
  * Reading: one readv takes the rest of the block that is coming, if any, into its buffer, and what
  * follows into a scratch buffer that all connections share.  Messages are parsed in the scratch; an
  * unfinished one waits in c->in (its size was checked against its type before, so it is bounded).
+ *
+ * conn_requests.c keeps the lists of requests, ours and the peer's.
  */
 #include "swarm/conn.h"
 
@@ -25,20 +27,10 @@
 
 #define PIECE_HEADER 13          /* length, type, index, begin */
 #define READS_PER_TURN 8         /* then the other connections have theirs */
-#define DEFAULT_REQQ 250u        /* of a peer that tells none: what libtorrent and transmission take */
 #define QUICK_ASKS 32u           /* with fewer under way, answers are acknowledged at once */
-#define MAX_UNANSWERED 64u       /* cancelled requests remembered of a peer that need not answer them (BEP 3) */
-#define MAX_ASKS 1000u           /* 16 MiB under way from one peer */
-/* Blocks that come without a request, beyond those whose request was forgotten: then it is no accident. */
-#define MAX_UNASKED 100u
 /* Answers that a peer asks for and does not read: blocks wait elsewhere, what is here is rejects,
  * hashes, metadata and haves (all of a very large torrent's at once are less). */
 #define MAX_UNSENT (8u << 20)
-/* After a refusal the peer is asked nothing for so long, doubling with each round of them: else a peer
- * that refuses all would be asked as fast as the network goes. */
-#define REFUSED_US (10 * US_PER_MS)
-#define REFUSED_DOUBLINGS 9u /* 5 s */
-
 /* -- life ------------------------------------------------------------------------------------- */
 
 static void on_readable(evutil_socket_t fd, short what, void *arg);
@@ -179,6 +171,24 @@ void conn_send(struct conn *c)
 		event_active(c->flush_event, 0, 0);
 }
 
+void conn_set_interested(struct conn *c, bool interested)
+{
+	if (c->state != CONN_OPEN || c->interested == interested)
+		return;
+	c->interested = interested;
+	wire_add_simple(&c->out, interested ? WIRE_INTERESTED : WIRE_NOT_INTERESTED);
+	conn_send(c);
+}
+
+void conn_set_choking(struct conn *c, bool choking)
+{
+	if (c->state != CONN_OPEN || c->told_unchoked == !choking)
+		return;
+	c->told_unchoked = !choking;
+	wire_add_simple(&c->out, choking ? WIRE_CHOKE : WIRE_UNCHOKE);
+	conn_send(c);
+}
+
 static void flush(struct conn *c)
 {
 	while (c->out.len) {
@@ -243,125 +253,6 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
 		c->env->ops->writable(c);
 }
 
-/* -- requests --------------------------------------------------------------------------------- */
-
-void conn_ask(struct conn *c, uint32_t piece, uint32_t block, uint32_t len, enum ask_kind kind,
-	uint64_t now)
-{
-	if (c->state != CONN_OPEN)
-		return;
-	GROW(c->asks, c->n_asks, c->cap_asks);
-	c->asks[c->n_asks++] = (struct ask) {
-		.piece = piece,
-		.block = block,
-		.len = len,
-		.kind = kind,
-		.mark = path_on_sent(&c->path, c->outstanding, now),
-	};
-	c->outstanding += len;
-	wire_add_block(&c->out, WIRE_REQUEST, piece, block * BLOCK_SIZE, len);
-	conn_send(c);
-}
-
-unsigned conn_find_ask(const struct conn *c, uint32_t piece, uint32_t block)
-{
-	unsigned i = 0;
-	while (i < c->n_asks && (c->asks[i].piece != piece || c->asks[i].block != block))
-		i++;
-	return i;
-}
-
-void conn_drop_ask(struct conn *c, unsigned i)
-{
-	c->outstanding -= c->asks[i].len;
-	c->n_asks--;
-	memmove(&c->asks[i], &c->asks[i + 1], (c->n_asks - i) * sizeof(c->asks[0]));
-}
-
-/* Was a request for this block cancelled that is unanswered yet?  Then this is the answer. */
-static bool was_cancelled(struct conn *c, uint32_t piece, uint32_t block)
-{
-	for (unsigned i = 0; i < c->n_cancelled; i++) {
-		struct cancelled *k = &c->cancelled[i];
-		if (k->piece != piece || k->block != block)
-			continue;
-		memmove(k, k + 1, (--c->n_cancelled - i) * sizeof(*k));
-		return true;
-	}
-	return false;
-}
-
-static void remember_cancelled(struct conn *c, const struct ask *a)
-{
-	if (c->n_cancelled >= (c->fast ? MAX_ASKS : MAX_UNANSWERED))
-		memmove(c->cancelled, c->cancelled + 1, --c->n_cancelled * sizeof(c->cancelled[0]));
-	GROW(c->cancelled, c->n_cancelled, c->cap_cancelled);
-	c->cancelled[c->n_cancelled++] = (struct cancelled) {a->piece, a->block};
-}
-
-void conn_unask(struct conn *c, unsigned i)
-{
-	struct ask a = c->asks[i];
-	remember_cancelled(c, &a);
-	conn_drop_ask(c, i);
-	c->forgotten++;
-	if (c->state != CONN_OPEN)
-		return;
-	wire_add_block(&c->out, WIRE_CANCEL, a.piece, a.block * BLOCK_SIZE, a.len);
-	conn_send(c);
-}
-
-void conn_set_interested(struct conn *c, bool interested)
-{
-	if (c->state != CONN_OPEN || c->interested == interested)
-		return;
-	c->interested = interested;
-	wire_add_simple(&c->out, interested ? WIRE_INTERESTED : WIRE_NOT_INTERESTED);
-	conn_send(c);
-}
-
-void conn_set_choking(struct conn *c, bool choking)
-{
-	if (c->state != CONN_OPEN || c->told_unchoked == !choking)
-		return;
-	c->told_unchoked = !choking;
-	wire_add_simple(&c->out, choking ? WIRE_CHOKE : WIRE_UNCHOKE);
-	conn_send(c);
-}
-
-bool conn_refuses(const struct conn *c)
-{
-	return c->refusals && clock_us() < c->refused_until;
-}
-
-bool conn_may_ask(const struct conn *c, uint32_t piece)
-{
-	if (c->state != CONN_OPEN || !bits_get(&c->has, piece) || conn_refuses(c))
-		return false;
-	for (unsigned i = 0; c->choked && i < c->n_allowed_fast; i++) {
-		if (c->allowed_fast[i] == piece)
-			return true;
-	}
-	return !c->choked;
-}
-
-unsigned conn_max_asks(const struct conn *c)
-{
-	return MIN(c->ext.reqq ? c->ext.reqq : DEFAULT_REQQ, MAX_ASKS);
-}
-
-void conn_want(struct conn *c, uint32_t piece, uint32_t begin, uint32_t length)
-{
-	GROW(c->wanted, c->n_wanted, c->cap_wanted);
-	c->wanted[c->n_wanted++] = (struct wanted) {piece, begin, length};
-}
-
-void conn_drop_wanted(struct conn *c, unsigned i)
-{
-	c->n_wanted--;
-	memmove(&c->wanted[i], &c->wanted[i + 1], (c->n_wanted - i) * sizeof(c->wanted[0]));
-}
-
 /* -- messages --------------------------------------------------------------------------------- */
 
 /* Does [begin, begin + length) lie within what a peer may ask of this piece? */
@@ -418,16 +309,6 @@ static bool take_bitfield(struct conn *c, const struct wire_message *m)
 	}
 	c->is_seed = c->has.n && bits_full(&c->has);
 	return true;
-}
-
-/* A request of ours was refused, and not because the peer chokes us. */
-static void on_refusal(struct conn *c)
-{
-	uint64_t now = clock_us();
-	if (now < c->refused_until)
-		return; /* asked before the last one: the same round */
-	c->refused_until = now + (REFUSED_US << MIN(c->refusals, REFUSED_DOUBLINGS));
-	c->refusals++;
 }
 
 /* Keeps c's own fields; false when the message is at fault or needs no one else. */
@@ -489,11 +370,8 @@ static bool take_message(struct conn *c, const struct wire_message *m)
 		/* Asks for nothing: one that names no real block is as good as none. */
 		if (!in_piece(c, m))
 			return false;
-		if (m->type == WIRE_REJECT && was_cancelled(c, m->piece, m->begin / BLOCK_SIZE))
+		if (m->type == WIRE_REJECT && !conn_take_reject(c, m->piece, m->begin / BLOCK_SIZE))
 			return false;
-		if (m->type == WIRE_REJECT && !c->choked &&
-			conn_find_ask(c, m->piece, m->begin / BLOCK_SIZE) < c->n_asks)
-			on_refusal(c);
 		break;
 	case WIRE_SUGGEST:
 	case WIRE_ALLOWED_FAST:
@@ -559,30 +437,11 @@ static void end_block(struct conn *c)
 	c->last_message = c->last_block = now;
 	meter_add(&c->down, len, now);
 	struct ask ask;
-	unsigned i = conn_find_ask(c, piece, block);
-	bool asked = i < c->n_asks && c->asks[i].len == len;
-	if (asked) {
-		ask = c->asks[i];
-		if (was_cancelled(c, piece, block)) {
-			/* The first request's; the second one is not needed, and tells nothing of the path. */
-			conn_unask(c, i);
-			path_on_late(&c->path, len, now);
-		} else {
-			conn_drop_ask(c, i);
-			path_on_delivered(&c->path, &ask.mark, len, now);
-		}
-		c->timeouts = 0;
-		if (c->refusals)
-			c->refusals--;
-	}
-	if (!asked)
-		was_cancelled(c, piece, block);
-	if (!asked && ++c->unasked > c->forgotten + MAX_UNASKED) {
-		conn_fault(c, "%u blocks that nobody asked for", c->unasked - c->forgotten);
+	bool asked = conn_take_answer(c, piece, block, len, now, &ask);
+	if (c->state == CONN_DEAD)
 		free(data);
-		return;
-	}
-	c->env->ops->block(c, piece, block, data, asked ? &ask : NULL);
+	else
+		c->env->ops->block(c, piece, block, data, asked ? &ask : NULL);
 }
 
 /* The header of a PIECE of `len` bytes of data: checked, and its buffer made. */

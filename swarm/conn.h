@@ -172,6 +172,11 @@ void conn_tick(struct conn *c, uint64_t now);
 
 /* Sending.  All do nothing on a conn that is not OPEN. */
 void conn_send(struct conn *c); /* what was appended to c->out goes out at the end of this turn */
+void conn_set_interested(struct conn *c, bool interested);
+void conn_set_choking(struct conn *c, bool choking);
+
+/* -- conn_requests.c: the lists of requests ----------------------------------------------------- */
+
 void conn_ask(struct conn *c, uint32_t piece, uint32_t block, uint32_t len, enum ask_kind kind,
 	uint64_t now);
 /* Takes request `i` off the list and sends CANCEL. */
@@ -179,8 +184,12 @@ void conn_unask(struct conn *c, unsigned i);
 /* The number of the open request for a block, or n_asks. */
 unsigned conn_find_ask(const struct conn *c, uint32_t piece, uint32_t block);
 void conn_drop_ask(struct conn *c, unsigned i); /* off the list, nothing sent */
-void conn_set_interested(struct conn *c, bool interested);
-void conn_set_choking(struct conn *c, bool choking);
+/* For conn.c.  A block has come: true and *ret, now off the list, when it answers a request; conn_fault when too
+ * many do not. */
+bool conn_take_answer(struct conn *c, uint32_t piece, uint32_t block, uint32_t len, uint64_t now,
+	struct ask *ret);
+/* For conn.c.  A reject has come; false: it answers a request that was cancelled. */
+bool conn_take_reject(struct conn *c, uint32_t piece, uint32_t block);
 /* Has it refused requests lately, so that it should be left alone for a moment? */
 bool conn_refuses(const struct conn *c);
 /* May this piece be asked for now (unchoked, or allowed fast), and does the peer have it? */

@@ -103,13 +103,14 @@ def test_v1_convicts_by_the_good_copy(tmp_path, stack):
     """A piece that a liar and an honest peer gave together: the next copy tells who it was."""
     image, torrent = make(tmp_path, "v1", 1 * MiB, 1 * MiB)
     liar = stack.enter_context(Peer(torrent, image, address="127.0.0.2", rate=1 * MiB,
-                                    lie=lambda piece, begin: begin % (2 * BLOCK) == 0))
+                                    lie=lambda piece, begin: begin // BLOCK % 3 == 0))
     good = stack.enter_context(Peer(torrent, image, address="127.0.0.3", rate=1 * MiB))
     mount = stack.enter_context(Mount(torrent, tmp_path, f"peer={liar.peer}", f"peer={good.peer}"))
     mount.wait_state("complete")
     assert_same(mount.path, image)
     assert trusted(mount, good)
-    assert liar.blocks_sent == 0 or not trusted(mount, liar)
+    # Of so many blocks, every second or all of a stretch, some were lies that went into the piece.
+    assert liar.blocks_sent < 10 or not trusted(mount, liar)
 
 
 @pytest.mark.parametrize("version", ["v1", "hybrid"])
