@@ -11,6 +11,7 @@ from lib.magnets import link
 from lib.mounts import Mount, MountFailed
 from lib.peer import Peer
 from lib.process import Daemon, p2pfs
+from lib.seeds import libtorrent_seed
 from lib.torrents import KiB, MiB, assert_same, make_torrent, random_image
 from lib.trackers import PythonTracker
 from lib.wait import wait_until
@@ -119,6 +120,20 @@ def test_who_lied_leaves_with_all_its_connections(tmp_path, stack, image):
     assert mount.process.output().count("): banned: metadata") == 1
 
 
+@pytest.mark.parametrize("version", ["v1", "v2", "hybrid"])
+def test_a_real_seed_beside_all_of_them(tmp_path, stack, image, version):
+    torrent = make(tmp_path, image, version)
+    seed = stack.enter_context(libtorrent_seed(torrent, image, tmp_path, address="127.0.0.9"))
+    faults = [{"metadata": "lie"}, {"metadata": "short"}, {"metadata": "ignore", "metadata_size": 60 * MiB},
+              {"metadata": "answer", "hashes": "lie"}, {"metadata": "answer", "hashes": "reject"}, {"silent": True}]
+    liars = [stack.enter_context(Peer(torrent, image, address=f"127.0.0.{2 + i}", have=(), **fault))
+             for i, fault in enumerate(faults)]
+    mount = start(stack, tmp_path, torrent, [*liars, seed])
+    assert_same(mount.path, image)
+    if version != "v1":
+        assert mount.status()["info_hashes"]["v2"] == torrent.v2
+
+
 # -- who takes the places of others --------------------------------------------------------------
 
 
@@ -146,6 +161,21 @@ def test_who_calls_takes_no_place_from_whom_we_call(tmp_path, stack, image):
     tracker.extra.append((good.address, good.port))
     wait_until(mount.mounted, process.output)
     assert not holder.closed or "gives its metadata slowly" not in process.output()
+    process.stop()
+
+
+@pytest.mark.slow
+def test_who_says_nothing_is_not_taken_back_at_once(tmp_path, stack, image):
+    """Two such would have the one place in turn; the good one had bad luck at first."""
+    torrent = make(tmp_path, image)
+    good = stack.enter_context(Peer(torrent, image, address="127.0.0.2", metadata="cut"))
+    mute = [stack.enter_context(Peer(torrent, image, address=f"127.0.0.{i}", greeting=lambda connection: None)) for i in (3, 4)]
+    tracker = stack.enter_context(PythonTracker(extra=[(p.address, p.port) for p in (good, *mute)]))
+    mount = Mount(link(torrent, trackers=[tracker.url]), tmp_path, "peers=1", "debug=peer", start=False)
+    process = stack.enter_context(Daemon(mount.argv, mount.log, name="mount"))
+    wait_until(lambda: good.metadata_asked, process.output)
+    good.metadata = "answer"
+    wait_until(mount.mounted, process.output)
     process.stop()
 
 
