@@ -2,6 +2,7 @@
 /* One torrent, from the inside: what the torrent*.c files share.
  *
  *	torrent.c         its life: opening, peers to connect to, the tick, known zeros, the end
+ *	torrent_peers.c   its peers: who is let in, what each says, who goes and who is banned
  *	torrent_ask.c     which block is asked of whom: demands, streams, filling, hedges
  *	torrent_web.c     web seeds as sources
  *	torrent_read.c    reads that wait, and the answers
@@ -199,6 +200,10 @@ void torrent_stop(struct torrent *t, void (*done)(void *arg), void *arg);
 /* After the workers ended: saves the record, closes the store, frees. */
 void torrent_free(struct torrent *t);
 bool torrent_has_hash(const struct torrent *t, const uint8_t hash[SHA1_LEN]);
+void torrent_on_piece(struct torrent *t, uint32_t piece); /* it is complete */
+void torrent_check_complete(struct torrent *t);
+
+/* torrent_peers.c; torrent_on_block is torrent_ask.c's */
 /* An incoming connection for this torrent: false when it is not wanted (conn_fail was called). */
 bool torrent_on_shake(struct torrent *t, struct conn *c, const struct wire_handshake *h);
 void torrent_on_open(struct conn *c);
@@ -208,8 +213,6 @@ void torrent_on_block(struct conn *c, uint32_t piece, uint32_t block, uint8_t *d
 void torrent_on_writable(struct conn *c);
 void torrent_on_closed(struct conn *c);
 struct conn *torrent_conn(const struct torrent *t, uint32_t number);
-void torrent_on_piece(struct torrent *t, uint32_t piece); /* it is complete */
-void torrent_check_complete(struct torrent *t);
 void torrent_ban(struct torrent *t, uint32_t from, const char *why);
 
 /* torrent_ask.c */
