@@ -16,6 +16,7 @@
  */
 #include "tracker/http.h"
 
+#include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/loop.h"
@@ -34,6 +35,7 @@
 #define ACCEPT_BATCH 64 /* then others get their turn */
 #define HEADER_ROOM 512u /* for the reply's header, before its body */
 #define TICK_MS 250
+#define READS 4 /* of TLS records, up to 16 KiB of requests each; then others get their turn */
 
 enum state { SNIFF, HANDSHAKE, HEAD, REPLY, LINGER };
 
@@ -85,6 +87,7 @@ struct http {
 	LIST_HEAD(, listener) listeners;
 	struct conn_list conns;
 	struct buf body;
+	size_t held; /* bytes of c->in and c->out of all */
 	char scratch[HEAD_MAX_LEN + 4096];
 	bool said_no_fds;
 };
@@ -125,6 +128,7 @@ static void conn_close(struct conn *c)
 		free(c->source);
 	}
 	h->counters.open--;
+	h->held -= c->in_len + c->out_len;
 	if (c->ssl) {
 		SSL_shutdown(c->ssl);
 		SSL_free(c->ssl);
@@ -156,6 +160,28 @@ static void conn_watch(struct conn *c, short what)
 	c->watching = what;
 	event_assign(&c->event, c->http->base, c->fd, what | EV_PERSIST, conn_event, c);
 	event_add(&c->event, NULL);
+}
+
+/* What it asked for may be here already, out of the socket's sight: it goes on when the others have
+ * had their turn. */
+static void conn_again(struct conn *c)
+{
+	static const struct timeval now = {0};
+	conn_watch(c, EV_READ);
+	event_add(&c->event, &now);
+}
+
+/* Is there room for `len` bytes of it to be held?  Else it is closed. */
+static bool conn_hold(struct conn *c, size_t len)
+{
+	struct http *h = c->http;
+	if (len > HTTP_MAX_HELD - h->held) {
+		h->counters.evicted++;
+		conn_close(c);
+		return false;
+	}
+	h->held += len;
+	return true;
 }
 
 /* Bytes, 0 at the end, -EAGAIN with *ret_wait what to wait for, or -errno. */
@@ -207,6 +233,8 @@ static bool conn_write(struct conn *c, const uint8_t *data, size_t len)
 		if (n == -EINTR)
 			continue;
 		if (n == -EAGAIN) {
+			if (!conn_hold(c, len))
+				return false;
 			c->out = xmemdup(data, len);
 			c->out_len = len;
 			c->out_at = 0;
@@ -261,6 +289,8 @@ static const char *status_text(int status)
 		return "Method Not Allowed";
 	case 413:
 		return "Content Too Large";
+	case 429:
+		return "Too Many Requests";
 	case 414:
 		return "URI Too Long";
 	case 505:
@@ -339,9 +369,12 @@ static bool conn_process(struct conn *c, const char *data, size_t len)
 		len -= (size_t)n;
 	}
 	if (c->state == HEAD || c->state == REPLY) {
-		char *in = len ? xmemdup(data, len) : NULL;
-		free(c->in);
-		c->in = in;
+		h->held -= c->in_len;
+		c->in_len = 0;
+		free(steal_ptr(&c->in)); /* data is a copy */
+		if (!conn_hold(c, len))
+			return false;
+		c->in = len ? xmemdup(data, len) : NULL;
 		c->in_len = len;
 	}
 	return true;
@@ -352,7 +385,11 @@ static void conn_read(struct conn *c)
 	struct http *h = c->http;
 	short wait = EV_READ;
 	/* TLS may hold more than the socket shows: until there is nothing. */
-	while (c->state == HEAD) {
+	for (int reads = 0; c->state == HEAD; reads++) {
+		if (reads == READS) {
+			conn_again(c);
+			return;
+		}
 		size_t had = c->in_len;
 		if (had)
 			memcpy(h->scratch, c->in, had);
@@ -428,6 +465,8 @@ static void conn_flush(struct conn *c)
 {
 	uint8_t *out = c->out;
 	size_t len = c->out_len - c->out_at, at = c->out_at;
+	c->http->held -= c->out_len;
+	c->out_len = 0;
 	c->out = NULL;
 	c->state = HEAD;
 	bool alive = conn_write(c, out + at, len);
@@ -470,7 +509,12 @@ static void conn_step(struct conn *c)
 
 static void conn_event(evutil_socket_t fd, short what, void *arg)
 {
-	conn_step(arg);
+	struct conn *c = arg;
+	if (what & EV_TIMEOUT) { /* conn_again's: once */
+		event_del(&c->event);
+		c->watching = 0;
+	}
+	conn_step(c);
 }
 
 /* -- listening ------------------------------------------------------------------------------ */

@@ -8,7 +8,8 @@
  *
  * Limits: connections in all and per address (IPv6: per /64).  At a limit the connection that has
  * been waiting for the longest is closed for the new one, so ten thousand that say nothing keep
- * nobody out.  A request has HTTP_DEADLINE_S to come in whole, and a reply to be taken.
+ * nobody out.  A request has HTTP_DEADLINE_S to come in whole, and a reply to be taken; of both no
+ * more than HTTP_MAX_HELD bytes are kept, and who goes beyond is closed.
  *
  * Thread: loop.
  */
@@ -27,6 +28,8 @@
 #define HTTP_DEADLINE_S 10u      /* a head is one packet; a path that loses some takes seconds */
 #define HTTP_MAX_CONNECTIONS 16384u
 #define HTTP_MAX_PER_ADDRESS 8192u /* a site behind one NAT, all nodes at once; half of all */
+#define HTTP_MAX_HELD (64u << 20) /* most requests come in one packet, and replies go in one: hardly
+				   * anything is held but of those who are slow on purpose */
 
 struct event_base;
 struct http;

@@ -156,8 +156,13 @@ static int load_folder(struct lists *l, const char *path, char **ret_error)
 		CLEANUP_FREE char *file = xasprintf("%s/%s", path, entries[i]->d_name);
 		CLEANUP_FREE uint8_t *data = NULL;
 		size_t len;
-		int err = read_file(file, TORRENT_MAX_BYTES, &data, &len);
-		const char *why = err < 0 ? strerror(-err) : add_torrent(l, data, len);
+		struct stat st;
+		/* A pipe would be waited for. */
+		bool regular = stat(file, &st) < 0 || S_ISREG(st.st_mode);
+		int err = regular ? read_file(file, TORRENT_MAX_BYTES, &data, &len) : 0;
+		const char *why = !regular ? "no file" :
+			err < 0	   ? strerror(-err) :
+				     add_torrent(l, data, len);
 		if (why)
 			log_warn("%s: %s: left out", log_quote(file, strlen(file)), why);
 		free(entries[i]);

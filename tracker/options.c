@@ -241,12 +241,16 @@ static int special_option(struct options *o, int c, const char *given)
 
 static int check(const struct options *o)
 {
+	char text[ADDR_STRLEN];
 	if (!o->tls_cert != !o->tls_key)
-		return cli_usage(NAME, "--tls-cert and --tls-key go together");
+		return cli_usage(NAME, o->tls_cert ? "--tls-cert %s: --tls-key is missing" :
+						     "--tls-key %s: --tls-cert is missing",
+			o->tls_cert ? o->tls_cert : o->tls_key);
 	if (o->control_token && !o->have_control)
 		return cli_usage(NAME, "--control-token %s: there is no --control", o->control_token);
 	if (o->have_control && !addr_is_loopback(&o->control) && !o->control_token)
-		return cli_usage(NAME, "--control beyond loopback needs a --control-token");
+		return cli_usage(NAME, "--control %s: beyond loopback it needs a --control-token",
+			addr_format(&o->control, text));
 	if (o->cluster_secret && !o->cluster)
 		return cli_usage(NAME, "--cluster-secret %s: there is no --cluster",
 			o->cluster_secret);

@@ -18,12 +18,20 @@ static const struct refusal no_key = {"the passkey is missing or unknown", RETRY
 static const struct refusal too_often = {"too many requests from your address", 1};
 static const struct refusal full = {"the tracker is full of torrents", 30};
 
+bool service_may_ask(struct service *s, const struct addr *from, uint32_t now)
+{
+	if (!s->throttle || throttle_take(s->throttle, from, now))
+		return true;
+	service_refuse(s, &too_often);
+	return false;
+}
+
 /* What every request must pass. */
 static const struct refusal *admit(struct service *s, const struct addr *from, struct text key,
 	uint32_t now)
 {
-	if (s->throttle && !throttle_take(s->throttle, from, now))
-		return service_refuse(s, &too_often);
+	if (!service_may_ask(s, from, now))
+		return &too_often;
 	if (lists_needs_key(s->lists) && !lists_knows_key(s->lists, key))
 		return service_refuse(s, &no_key);
 	return NULL;

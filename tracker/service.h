@@ -51,6 +51,8 @@ const struct refusal *service_scrape(struct service *s, const struct addr *from,
 /* The same for one torrent of a scrape: zeros for what is not served. */
 void service_scrape_one(struct service *s, const uint8_t hash[HASH_LEN], uint32_t now,
 	struct table_scrape *ret);
+/* May this asker have something that no passkey is needed for?  Counts it when not. */
+bool service_may_ask(struct service *s, const struct addr *from, uint32_t now);
 /* A request that could not be understood: counts it. */
 const struct refusal *service_refuse(struct service *s, const struct refusal *refusal);
 

@@ -20,6 +20,12 @@ static int fail(SSL_CTX *tls, const char *path, char **ret_error)
 	return -EINVAL;
 }
 
+/* Asking the terminal for one, as openssl would, stops the loop. */
+static int no_passphrase(char *ret, int size, int writing, void *arg)
+{
+	return -1;
+}
+
 int tls_load(const char *chain, const char *key, SSL_CTX **ret, char **ret_error)
 {
 	SSL_CTX *tls = SSL_CTX_new(TLS_server_method());
@@ -29,6 +35,7 @@ int tls_load(const char *chain, const char *key, SSL_CTX **ret, char **ret_error
 	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
 		SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_options(tls, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+	SSL_CTX_set_default_passwd_cb(tls, no_passphrase);
 	if (SSL_CTX_use_certificate_chain_file(tls, chain) != 1)
 		return fail(tls, chain, ret_error);
 	if (SSL_CTX_use_PrivateKey_file(tls, key, SSL_FILETYPE_PEM) != 1 ||

@@ -13,6 +13,18 @@
 #include <string.h>
 
 #define SCRAPE_INTERVAL_S 60u /* told in scrapes as min_request_interval */
+#define SCRAPE_ALL_PER_S 20000u /* torrents of full scrapes: some milliseconds of each second */
+
+static void answer_nothing(struct http_reply *reply, int status, const char *why)
+{
+	reply->status = status;
+	buf_addf(reply->body, "%s\n", why);
+}
+
+static void answer_too_often(struct http_reply *reply)
+{
+	answer_nothing(reply, 429, "too many requests from your address");
+}
 
 static void answer_announce(struct service *s, const struct http_head *head, struct text key,
 	const struct addr *from, enum proto proto, uint32_t now, struct http_reply *reply)
@@ -51,15 +63,26 @@ static void answer_announce(struct service *s, const struct http_head *head, str
 	reply_announce(reply->body, &answer, &options);
 }
 
-static void answer_full_scrape(struct service *s, struct buf *out)
+/* All torrents, anew only as often as SCRAPE_ALL_PER_S allows: of 200,000 that is each ten seconds. */
+static void answer_full_scrape(struct service *s, uint32_t now, struct buf *out)
 {
-	uint64_t cursor = 0;
-	const struct swarm *w;
-	while ((w = table_walk(s->table, &cursor))) {
-		struct table_scrape f = {swarm_count(w, SEEDS), swarm_count(w, LEECHERS),
-			w->downloaded};
-		reply_scrape_file(out, w->hash, &f);
+	static struct buf files;
+	static uint32_t made;
+	struct table_counts n;
+	table_counts(s->table, &n);
+	if (!made || now - made >= n.swarms / SCRAPE_ALL_PER_S) {
+		uint64_t cursor = 0;
+		const struct swarm *w;
+		buf_clear(&files);
+		while ((w = table_walk(s->table, &cursor))) {
+			struct table_scrape f = {swarm_count(w, SEEDS), swarm_count(w, LEECHERS),
+				w->downloaded};
+			if (lists_allows(s->lists, w->hash))
+				reply_scrape_file(&files, w->hash, &f);
+		}
+		made = now;
 	}
+	buf_add(out, buf_bytes(&files), files.len);
 }
 
 /* Large: gathered for one reply at a time. */
@@ -82,6 +105,10 @@ static void answer_scrape(const struct web *web, const struct http_head *head, s
 	struct service *s = web->service;
 	const char *why = request_scrape(head->query, &request);
 	if (!why && request.stats != STATS_NONE) {
+		if (!service_may_ask(s, from, now)) {
+			answer_too_often(reply);
+			return;
+		}
 		reply->type = stats_peertracker(gather(web, false), request.stats, reply->body);
 		return;
 	}
@@ -96,7 +123,7 @@ static void answer_scrape(const struct web *web, const struct http_head *head, s
 	}
 	reply_scrape_begin(reply->body);
 	if (!request.n)
-		answer_full_scrape(s, reply->body);
+		answer_full_scrape(s, now, reply->body);
 	for (uint32_t i = 0; i < request.n; i++) {
 		struct table_scrape f;
 		service_scrape_one(s, request.hashes[i], now, &f);
@@ -159,12 +186,6 @@ static void answer_page(const struct web *web, enum route route, bool top,
 	}
 }
 
-static void answer_nothing(struct http_reply *reply, int status, const char *why)
-{
-	reply->status = status;
-	buf_addf(reply->body, "%s\n", why);
-}
-
 void web_answer(const struct web *web, enum web_role role, const struct http_head *head,
 	const struct addr *from, bool tls, uint32_t now, struct http_reply *reply)
 {
@@ -191,6 +212,8 @@ void web_answer(const struct web *web, enum web_role role, const struct http_hea
 		answer_announce(web->service, head, key, from, proto, now, reply);
 	else if (route == ROUTE_SCRAPE)
 		answer_scrape(web, head, key, from, proto, now, reply);
+	else if (role == WEB_TRACKER && !service_may_ask(web->service, from, now))
+		answer_too_often(reply);
 	else
 		/* Names of torrents only where scraping all gives them too. */
 		answer_page(web, route, role == WEB_CONTROL || web->service->config.full_scrape,

@@ -1,21 +1,29 @@
 # SPDX-License-Identifier: MIT
 """HTTPS on the same port, the operator's pages, `p2pfs tracker status`."""
 
+import contextlib
 import json
 import re
+import shlex
 import shutil
 import signal
 import socket
 import ssl
+import subprocess
+import threading
 import warnings
 
 import pytest
 
 from lib.announcer import HASH, HttpAnnouncer
 from lib.certs import self_signed
-from lib.process import p2pfs
+from lib.process import P2PFS, p2pfs, run
 from lib.trackers import P2pfsTracker
 from lib.wait import PATIENCE, wait_until
+
+
+def stats_of(tracker):
+    return json.loads(HttpAnnouncer(tracker.url).get("/stats.json")[1])
 
 
 @pytest.fixture
@@ -83,6 +91,60 @@ def test_a_renewed_certificate_is_used_after_sighup(tmp_path, secure):
     secure.signal(signal.SIGHUP)
     secure.wait_output("the certificate of before stays in use")
     assert presented() != before
+
+
+def test_a_key_with_a_passphrase_asks_no_terminal(tmp_path):
+    """On SIGHUP that would stop the tracker."""
+    chain, key = self_signed(tmp_path, "locked")
+    run(["openssl", "ec", "-in", key, "-aes128", "-passout", "pass:sesame", "-out", tmp_path / "locked.pem"])
+    argv = [P2PFS, "tracker", "--listen", "127.0.0.1:0", "--tls-cert", chain, "--tls-key", tmp_path / "locked.pem"]
+    # script(1) gives it a terminal, with nobody at it.
+    done = run(["script", "--quiet", "--return", "--command", shlex.join(map(str, argv)), "/dev/null"], check=False,
+               stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "locked.pem: error:" in done.stdout, done.stdout
+
+
+def test_who_asks_without_end_over_tls_keeps_nobody_waiting(secure):
+    """Requests one behind the other, always more of them there than are answered."""
+    context = ssl.create_default_context(cafile=secure.chain)
+    over = threading.Event()
+
+    def ask_on():
+        """Sends as much as goes, and takes all that comes, without looking at it."""
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+        with socket.create_connection(("127.0.0.1", secure.port), PATIENCE) as s:
+            while True:
+                try:
+                    tls.do_handshake()
+                    break
+                except ssl.SSLWantReadError:
+                    s.sendall(outgoing.read())
+                    incoming.write(s.recv(65536))
+            s.setblocking(False)
+            ready = outgoing.read()
+            while not over.is_set():
+                if len(ready) < 1 << 20:
+                    tls.write(b"GET /x HTTP/1.1\r\n\r\n" * 800)
+                    ready += outgoing.read()
+                with contextlib.suppress(BlockingIOError):
+                    ready = ready[s.send(ready):]
+                with contextlib.suppress(BlockingIOError):
+                    while s.recv(1 << 20):
+                        pass
+    greedy = threading.Thread(target=ask_on)
+    greedy.start()
+    try:
+        wait_until(lambda: stats_of(secure)["http"]["requests"] > 10000, "it to ask")
+        before = stats_of(secure)["http"]["requests"]
+        for number in range(1, 6):
+            assert HttpAnnouncer(secure.url).announce(number).failure is None
+        # Of its requests thousands were answered before each of the others, where it was millions.
+        assert stats_of(secure)["http"]["requests"] - before < 500000
+        assert greedy.is_alive()
+    finally:
+        over.set()
+        greedy.join()
 
 
 # -- pages -----------------------------------------------------------------------------------------

@@ -263,8 +263,9 @@ def test_ready_fd_and_the_line(tmp_path):
     (["--numwant", "0"], "--numwant 0"),
     (["--bogus"], "--bogus: unknown"),
     (["extra"], "extra: takes no such argument"),
-    (["--tls-cert", "x"], "--tls-cert and --tls-key go together"),
-    (["--control", "0.0.0.0:0"], "needs a --control-token"),
+    (["--tls-cert", "x"], "--tls-cert x: --tls-key is missing"),
+    (["--tls-key", "y"], "--tls-key y: --tls-cert is missing"),
+    (["--control", "0.0.0.0:7"], "--control 0.0.0.0:7: beyond loopback it needs a --control-token"),
 ])
 def test_wrong_usage_is_told(arguments, says):
     done = p2pfs("tracker", *arguments, check=False)

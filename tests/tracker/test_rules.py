@@ -99,6 +99,23 @@ def test_a_rate_per_address(tmp_path, stack):
     assert failures[-1] == "too many requests from your address"
     assert greedy.announce(1)[b"retry in"] == 1
     assert modest.announce(2).failure is None
+    # It counts for all that they ask.
+    for page in ("/stats", "/metrics", "/scrape.php?stats"):
+        wait_until(lambda: greedy.get(page)[0] == 429, f"{page} to be refused")
+        assert modest.get(page)[0] == 200
+
+
+def test_a_full_scrape_names_only_what_is_served(tmp_path, stack):
+    allow = tmp_path / "allow"
+    allow.write_text(HASH.hex() + "\n" + "0f" * 20 + "\n")
+    tracker = stack.enter_context(P2pfsTracker(tmp_path, "--allow", allow, "--full-scrape"))
+    ask = HttpAnnouncer(tracker.url)
+    ask.announce(1)
+    ask.announce(1, info_hash=b"\x0f" * 20)
+    assert set(ask.scrape()) == {HASH, b"\x0f" * 20}
+    replace(allow, HASH.hex() + "\n")
+    tracker.signal(signal.SIGHUP)
+    wait_until(lambda: set(ask.scrape()) == {HASH}, lambda: f"one to be left: {ask.scrape()}")
 
 
 def test_peers_of_one_site_come_first(tmp_path, stack):

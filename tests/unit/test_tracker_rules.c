@@ -124,6 +124,8 @@ static void test_torrents_of_a_folder(void **state)
 	CLEANUP_FREE char *b = file("b.torrent", hybrid, sizeof(hybrid) - 1);
 	CLEANUP_FREE char *c = file("c.torrent", "junk", 4);
 	CLEANUP_FREE char *d = file("d.txt", "junk", 4);
+	CLEANUP_FREE char *pipe = xasprintf("%s/pipe.torrent", dir); /* nobody writes to it */
+	assert_int_equal(mkfifo(pipe, 0600), 0);
 	struct lists *l = load(&(struct lists_paths) {.allow = dir});
 	struct lists_counts n;
 	lists_counts(l, &n);
