@@ -52,8 +52,7 @@ int ext_parse_handshake(
 	}
 	struct ben m = ben_get_type(root, "m", BEN_DICT);
 	ret->ut_metadata = (uint8_t)get_number(m, "ut_metadata", UINT8_MAX, ret->ut_metadata);
-	ret->upload_only_id =
-		(uint8_t)get_number(m, "upload_only", UINT8_MAX, ret->upload_only_id);
+	ret->upload_only_id = (uint8_t)get_number(m, "upload_only", UINT8_MAX, ret->upload_only_id);
 	ret->donthave_id = (uint8_t)get_number(m, "lt_donthave", UINT8_MAX, ret->donthave_id);
 	ret->upload_only = get_number(root, "upload_only", INT64_MAX, ret->upload_only) == 1;
 	ret->reqq = (uint32_t)get_number(root, "reqq", UINT32_MAX, ret->reqq);

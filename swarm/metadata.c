@@ -89,8 +89,7 @@ static uint32_t asked(const struct source *s)
 	return s->next - s->got.set;
 }
 
-const char *metadata_add(
-	struct metadata *m, uint32_t peer, const struct addr *host, uint64_t size)
+const char *metadata_add(struct metadata *m, uint32_t peer, const struct addr *host, uint64_t size)
 {
 	if (!size)
 		return "metadata of no bytes";
@@ -100,8 +99,7 @@ const char *metadata_add(
 	if (s)
 		return s->size == size ? NULL : "another size of the metadata than before";
 	GROW(m->sources, m->n_sources, m->cap_sources);
-	m->sources[m->n_sources++] =
-		(struct source) {.peer = peer, .host = *host, .size = size};
+	m->sources[m->n_sources++] = (struct source) {.peer = peer, .host = *host, .size = size};
 	return NULL;
 }
 
@@ -237,8 +235,7 @@ int metadata_take(struct metadata *m, uint32_t peer, const struct ext_metadata *
 
 /* -- time ------------------------------------------------------------------------------------- */
 
-uint32_t metadata_overdue(
-	const struct metadata *m, bool others, uint64_t now, const char **ret_why)
+uint32_t metadata_overdue(const struct metadata *m, bool others, uint64_t now, const char **ret_why)
 {
 	uint64_t longest = MAX(METADATA_TRY_MS * US_PER_MS, (now - m->begun) / 2);
 	others |= m->n_sources > m->n_tries;
@@ -271,7 +268,7 @@ void metadata_progress(
 	for (uint32_t i = 0; i < m->n_sources; i++) {
 		const struct source *s = &m->sources[i];
 		if (s->tried && (!best || (uint64_t)s->got.set * best->got.n >
-						 (uint64_t)best->got.set * s->got.n))
+						  (uint64_t)best->got.set * s->got.n))
 			best = s;
 	}
 	*ret_got = best ? best->got.set : 0;
@@ -281,8 +278,7 @@ void metadata_progress(
 
 /* -- the .torrent ----------------------------------------------------------------------------- */
 
-void metadata_write(
-	struct buf *b, const struct magnet *link, const uint8_t *info, size_t info_len)
+void metadata_write(struct buf *b, const struct magnet *link, const uint8_t *info, size_t info_len)
 {
 	buf_add_str(b, "d");
 	if (link->trackers[0]) {

@@ -35,8 +35,7 @@ void metadata_free(struct metadata *m); /* NULL is fine */
 
 /* A peer has metadata of `size` bytes, it says; it is tried when its turn comes.  NULL, or why not
  * (static). */
-const char *metadata_add(
-	struct metadata *m, uint32_t peer, const struct addr *host, uint64_t size);
+const char *metadata_add(struct metadata *m, uint32_t peer, const struct addr *host, uint64_t size);
 /* It is gone, or refuses: its try is over.  Unknown ones are fine. */
 void metadata_remove(struct metadata *m, uint32_t peer);
 
@@ -48,21 +47,20 @@ bool metadata_next(struct metadata *m, uint64_t now, uint32_t *ret_peer, uint32_
 int metadata_take(struct metadata *m, uint32_t peer, const struct ext_metadata *d, uint64_t now,
 	const char **ret_why);
 /* A peer that makes room, and why (static); 0: none.  It was asked and has given nothing for
- * METADATA_PATIENCE_MS; or, where other peers wait (here, or `others`), it takes METADATA_TRY_MS and
- * half of the time that all tries have taken: of slow ones each has longer than the last. */
+ * METADATA_PATIENCE_MS; or, where other peers wait (here, or `others`), it takes METADATA_TRY_MS
+ * and half of the time that all tries have taken: of slow ones each has longer than the last. */
 uint32_t metadata_overdue(
 	const struct metadata *m, bool others, uint64_t now, const char **ret_why);
 
 /* All of it, checked; NULL while it is not whole. */
 const uint8_t *metadata_whole(const struct metadata *m, size_t *ret_len);
-/* Of the try that has come farthest: pieces that are here, and pieces in all; and how many peers are
- * tried (0: nobody). */
+/* Of the try that has come farthest: pieces that are here, and pieces in all; and how many peers
+ * are tried (0: nobody). */
 void metadata_progress(
 	const struct metadata *m, uint32_t *ret_got, uint32_t *ret_pieces, uint32_t *ret_peers);
 
 /* Writes the .torrent of a link: its trackers, one a tier, and its web seeds around the info
  * dictionary. */
-void metadata_write(
-	struct buf *b, const struct magnet *link, const uint8_t *info, size_t info_len);
+void metadata_write(struct buf *b, const struct magnet *link, const uint8_t *info, size_t info_len);
 
 #endif

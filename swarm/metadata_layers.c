@@ -2,9 +2,9 @@
 /* See metadata_layers.h.
  *
  * A range is MISSING -> ASKED -> GOT; a refusal or the end of its peer sends it back to MISSING:
- * those that were never asked for are the ones from `fresh` on, the others are in `returned`.  At the
- * end no peer is idle: what one was asked for is asked of a second one.  Files with the same root
- * have one tree.
+ * those that were never asked for are the ones from `fresh` on, the others are in `returned`.  At
+ * the end no peer is idle: what one was asked for is asked of a second one.  Files with the same
+ * root have one tree.
  *
  * Thread: any (pure).
  */
@@ -229,8 +229,9 @@ bool layers_next(struct layers *l, uint32_t peer, uint64_t now, struct wire_hash
 	struct source *s = source_of(l, peer);
 	if (!s || s->n_asked == LAYERS_ASKS || now < s->refused_until)
 		return false;
-	uint32_t i = l->n_returned ? l->returned[--l->n_returned] :
-		l->fresh < l->n_ranges ? l->fresh++ : find_second(l, s);
+	uint32_t i = l->n_returned            ? l->returned[--l->n_returned]
+		     : l->fresh < l->n_ranges ? l->fresh++
+					      : find_second(l, s);
 	if (i == l->n_ranges)
 		return false;
 	const struct tree *t = &l->trees[l->ranges[i].tree];

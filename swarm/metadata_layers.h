@@ -4,8 +4,8 @@
  * Pure; `now` is monotonic, microseconds.  They stand outside the info dictionary, so a magnet link
  * comes without.  A request asks for up to HASHES_MAX_LENGTH hashes of a file's piece layer, with
  * the uncles up to the file's root: each answer proves itself, and who gives another one has lied.
- * A peer that refuses is asked again later, less and less often.  What a message costs does not grow
- * with the torrent.
+ * A peer that refuses is asked again later, less and less often.  What a message costs does not
+ * grow with the torrent.
  *
  * Peers are named by numbers other than 0.
  *

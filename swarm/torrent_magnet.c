@@ -5,8 +5,8 @@
  *	LAYERS	peers that speak v2 are asked for the piece layers (metadata_layers.c)
  *	DONE	the .torrent is there, or it was given up
  *
- * A link that names v1 alone may be of a hybrid.  That shows in the info dictionary; connections are
- * made anew then, as v2.  What concerns peers is in torrent_magnet_peers.c.
+ * A link that names v1 alone may be of a hybrid.  That shows in the info dictionary; connections
+ *are made anew then, as v2.  What concerns peers is in torrent_magnet_peers.c.
  */
 #include "swarm/torrent_magnet_fetch.h"
 
@@ -30,8 +30,8 @@
 #include <sys/signalfd.h>
 
 #define FETCH_TICK_MS 200
-/* A hybrid works by v1 alone, if more slowly: no longer is waited for who knows v2, and the next time,
- * when nothing else is missing, less long. */
+/* A hybrid works by v1 alone, if more slowly: no longer is waited for who knows v2, and the next
+ * time, when nothing else is missing, less long. */
 #define LAYERS_PATIENCE_US (20 * US_PER_S)
 #define LAYERS_PATIENCE_AGAIN_US (5 * US_PER_S)
 /* Who waits is told what for: first after so long, then as often at most. */

@@ -171,8 +171,8 @@ static void on_open(struct conn *c)
 	if (c->fast)
 		wire_add_simple(&c->out, WIRE_HAVE_NONE);
 	if (c->extended) {
-		ext_add_handshake(
-			&b, f->parts->env.listens.port, CONN_REQUEST_QUEUE, false, 0, "p2pfs " P2PFS_VERSION);
+		ext_add_handshake(&b, f->parts->env.listens.port, CONN_REQUEST_QUEUE, false, 0,
+			"p2pfs " P2PFS_VERSION);
 		wire_add_extended(&c->out, EXT_HANDSHAKE, buf_bytes(&b), b.len);
 		buf_done(&b);
 	}

@@ -342,14 +342,12 @@ static void test_no_more_than_a_peer_takes(void **state)
 	metadata_free(m);
 }
 
-static void take_first(struct metadata *m, uint32_t peer, uint32_t piece, uint64_t size,
-	uint64_t now)
+static void take_first(
+	struct metadata *m, uint32_t peer, uint32_t piece, uint64_t size, uint64_t now)
 {
 	const char *why;
-	const struct ext_metadata d = {.piece = piece,
-		.total_size = size,
-		.data = info,
-		.data_len = METADATA_PIECE};
+	const struct ext_metadata d = {
+		.piece = piece, .total_size = size, .data = info, .data_len = METADATA_PIECE};
 	assert_int_equal(metadata_take(m, peer, &d, now, &why), 0);
 }
 

@@ -412,8 +412,7 @@ static void test_a_torrent_that_had_none(void **state)
 			CLEANUP_FREE char *key = xstrndup((const char *)k.key, k.key_len);
 			size_t len, same_len;
 			const uint8_t *value = ben_raw(k.value, &len);
-			const uint8_t *same =
-				ben_raw(ben_get(ben_root(after), key), &same_len);
+			const uint8_t *same = ben_raw(ben_get(ben_root(after), key), &same_len);
 			assert_int_equal(len, same_len);
 			assert_memory_equal(value, same, len);
 		}
