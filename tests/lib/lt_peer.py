@@ -23,7 +23,7 @@ def main():
         "enable_outgoing_tcp": not utp, "enable_incoming_tcp": not utp,
         "allow_multiple_connections_per_ip": True, "unchoke_slots_limit": -1, "connection_speed": 100,
         "min_reconnect_time": 1, "out_enc_policy": 2, "in_enc_policy": 1,
-        "alert_mask": 0,
+        "alert_mask": lt.alert.category_t.storage_notification,
         "aio_threads": 2, "hashing_threads": 1,
         # A tracker on loopback is no attack here.
         "ssrf_mitigation": False, "allow_idna": True, "validate_https_trackers": False,
@@ -43,6 +43,7 @@ def main():
     while not session.is_listening():
         time.sleep(0.005)
     say(port=session.listen_port())
+    written = False
     for line in sys.stdin:
         order = json.loads(line)
         if order["do"] == "connect":
@@ -53,9 +54,22 @@ def main():
             say()
         else:
             status = handle.status()
+            if status.is_seeding and not written:
+                wait_written(session, handle)
+                written = True
             say(seeding=status.is_seeding, progress=status.progress_ppm, state=str(status.state),
                 uploaded=status.total_payload_upload, downloaded=status.total_payload_download,
                 failed=status.total_failed_bytes, peers=status.num_peers, error=str(status.errc.message() if status.errc else ""))
+
+
+def wait_written(session, handle):
+    """It seeds what it has hashed in memory; the writing may still wait for its turn."""
+    handle.flush_cache()
+    deadline = time.monotonic() + 60
+    while not any(isinstance(alert, lt.cache_flushed_alert) for alert in session.pop_alerts()):
+        if time.monotonic() > deadline:
+            raise TimeoutError("libtorrent did not say that its cache is flushed")
+        session.wait_for_alert(100)
 
 
 def limit(handle, order):

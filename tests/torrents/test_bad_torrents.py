@@ -164,6 +164,7 @@ def test_a_url_that_never_answers_can_be_given_up(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/t.torrent"
         with Daemon([P2PFS, "get", url], tmp_path / "log", cwd=tmp_path) as get:
-            server.accept()
-            get.signal(signal.SIGTERM)
-            assert get.wait(10) == -signal.SIGTERM
+            asked, _ = server.accept()
+            with asked:
+                get.signal(signal.SIGTERM)
+                assert get.wait(10) == -signal.SIGTERM
