@@ -13,6 +13,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define BUILD_BATCH 64u
+#define BLOCK_LARGE (1u << 20)
+
 void peerset_init(struct peerset *s, uint8_t addr_len)
 {
 	*s = (struct peerset) {.addr_len = addr_len};
@@ -71,20 +74,51 @@ size_t peerset_memory(const struct peerset *s)
 	return block_size(s, s->cap) + (s->index ? (s->index_mask + 1) * index_width(s) : 0);
 }
 
+/* The arrays that stand behind meta, from where they are with one cap to where with another: outwards
+ * the last one first, inwards the first, so that none is written over. */
+static void move_arrays(struct peerset *s, uint32_t from_cap, uint32_t to_cap)
+{
+	struct peerset from = *s, to = *s;
+	from.cap = from_cap;
+	to.cap = to_cap;
+	for (int i = 0; i < 3; i++) {
+		switch (to_cap > from_cap ? i : 2 - i) {
+		case 0:
+			memmove(changed(&to), changed(&from), peerset_rows(s));
+			break;
+		case 1:
+			memmove(peerset_addr(&to, 0), peerset_addr(&from, 0), (size_t)s->n * s->addr_len);
+			break;
+		case 2:
+			memmove(peerset_sites(&to), peerset_sites(&from), s->n * sizeof(uint16_t));
+			break;
+		}
+	}
+}
+
+/* A large block keeps its pages: to a new one they would have to be copied, one page fault for each,
+ * a quarter of a second for a million peers.  Small ones are better moved than stretched: what
+ * realloc does with those leaves holes, seven bytes a peer. */
+static void *resize(void *block, size_t from, size_t to)
+{
+	if (to >= BLOCK_LARGE)
+		return xrealloc(block, to, 1);
+	void *moved = xmalloc(to);
+	if (block)
+		memcpy(moved, block, MIN(from, to));
+	free(block);
+	return moved;
+}
+
 static void set_cap(struct peerset *s, uint32_t cap)
 {
-	struct peerset to = {.cap = cap, .n = s->n, .addr_len = s->addr_len};
-	to.meta = xmalloc(block_size(s, cap));
-	memset(changed(&to), 0, rows_of(cap));
-	if (s->n) {
-		memcpy(changed(&to), changed(s), peerset_rows(s));
-		memcpy(to.meta, s->meta, s->n * sizeof(*s->meta));
-		memcpy(peerset_sites(&to), peerset_sites(s), s->n * sizeof(uint16_t));
-		memcpy(peerset_addr(&to, 0), peerset_addr(s, 0), (size_t)s->n * s->addr_len);
-	}
-	free(s->meta);
-	s->meta = to.meta;
+	if (cap < s->cap)
+		move_arrays(s, s->cap, cap);
+	s->meta = resize(s->meta, block_size(s, s->cap), block_size(s, cap));
+	if (cap > s->cap)
+		move_arrays(s, s->cap, cap);
 	s->cap = cap;
+	memset(changed(s) + peerset_rows(s), 0, rows_of(cap) - peerset_rows(s));
 }
 
 static uint32_t home(const struct peerset *s, const struct sipkey *key, const uint8_t *addr)
@@ -101,9 +135,9 @@ static uint32_t slot_of(const struct peerset *s, const struct sipkey *key, uint3
 	return i;
 }
 
-static void index_put(struct peerset *s, const struct sipkey *key, uint32_t at)
+/* The peer at `at`, whose home is `i`. */
+static void index_put(struct peerset *s, uint32_t i, uint32_t at)
 {
-	uint32_t i = home(s, key, peerset_addr(s, at));
 	while (index_get(s, i))
 		i = (i + 1) & s->index_mask;
 	index_set(s, i, at + 1);
@@ -137,8 +171,17 @@ static void index_build(struct peerset *s, const struct sipkey *key, uint32_t sl
 		return;
 	s->index_mask = slots - 1;
 	s->index = xcalloc(slots, index_width(s));
-	for (uint32_t i = 0; i < s->n; i++)
-		index_put(s, key, i);
+	/* Homes are all over the memory: those of some peers are fetched at once. */
+	for (uint32_t i = 0, n; i < s->n; i += n) {
+		uint32_t homes[BUILD_BATCH];
+		n = MIN(s->n - i, BUILD_BATCH);
+		for (uint32_t j = 0; j < n; j++) {
+			homes[j] = home(s, key, peerset_addr(s, i + j));
+			__builtin_prefetch((uint8_t *)s->index + homes[j] * index_width(s), 1);
+		}
+		for (uint32_t j = 0; j < n; j++)
+			index_put(s, homes[j], i + j);
+	}
 }
 
 uint32_t peerset_find(const struct peerset *s, const struct sipkey *key, const uint8_t *addr)
@@ -182,7 +225,7 @@ uint32_t peerset_add(struct peerset *s, const struct sipkey *key, const uint8_t 
 	}
 	put(s, at, addr, meta, site);
 	if (s->index && s->n <= (s->index_mask + 1) / 4 * 3)
-		index_put(s, key, at);
+		index_put(s, home(s, key, addr), at);
 	else if (s->index)
 		index_build(s, key, 2 * (s->index_mask + 1));
 	else if (s->n > PEERSET_SCAN)

@@ -570,6 +570,44 @@ static void test_a_large_swarm_grows_and_shrinks(void **state)
 	table_free(t);
 }
 
+/* Of a peer in a set: what was put stays together, wherever it is moved. */
+static void check_members(const struct peerset *s)
+{
+	for (uint32_t i = 0; i < s->n; i++) {
+		uint32_t n;
+		memcpy(&n, peerset_addr(s, i), sizeof(n));
+		assert_int_equal(s->meta[i].expires, n);
+		assert_int_equal(peerset_sites(s)[i], (uint16_t)(n * 7));
+	}
+}
+
+static void test_a_set_keeps_together_what_belongs_together(void **state)
+{
+	enum { PEERS = 3000 };
+	static const struct sipkey key = {1, 2};
+	for (unsigned len = PEERSET_V4; len <= PEERSET_V6; len += PEERSET_V6 - PEERSET_V4) {
+		struct peerset s;
+		uint8_t addr[PEERSET_V6] = {0};
+		peerset_init(&s, (uint8_t)len);
+		srandom(3);
+		for (uint32_t n = 0; n < PEERS; n++) {
+			struct peer_meta meta = {.expires = n};
+			memcpy(addr, &n, sizeof(n));
+			peerset_add(&s, &key, addr, &meta, (uint16_t)(n * 7), (uint64_t)random());
+			if (n < 300 || n % 100 == 0)
+				check_members(&s);
+		}
+		while (s.n) {
+			peerset_remove(&s, &key, (uint32_t)random() % s.n);
+			if (s.n < 300 || s.n % 100 == 0)
+				check_members(&s);
+			if (s.n % 100 == 0)
+				peerset_check(&s, &key);
+		}
+		peerset_done(&s);
+	}
+}
+
 static uint64_t memory_of(unsigned torrents, unsigned peers, bool v6)
 {
 	struct table_config big = config;
@@ -626,6 +664,7 @@ int main(void)
 		cmocka_unit_test(test_changes_are_told),
 		cmocka_unit_test(test_random_life),
 		cmocka_unit_test(test_a_large_swarm_grows_and_shrinks),
+		cmocka_unit_test(test_a_set_keeps_together_what_belongs_together),
 		cmocka_unit_test(test_a_peer_takes_64_bytes_at_most),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
