@@ -39,6 +39,7 @@
 #define NAME "tracker"
 #define WORKERS 2
 #define SECRET_MAX 1024u
+#define FILES_KEPT (64u + MAX_LISTEN) /* descriptors that are not for connections */
 #define TICK_MS 100
 #define SWEEP_SLOTS 8192u /* of the table, each tick: all of 200,000 torrents in four seconds */
 #define RELOAD_TICKS 20u  /* between two looks at the operator's files */
@@ -311,14 +312,22 @@ static struct event *add_signal(struct tracker *t, int number, event_callback_fn
 	return e;
 }
 
+/* Descriptors are what limits connections: takes as many as are allowed, and leaves some for all else
+ * (the operator's files, Redis), which a flood must not keep out. */
+static void setup_descriptors(struct options *o)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	uint64_t room = files.rlim_max - MIN(FILES_KEPT, files.rlim_max / 2);
+	o->max_connections = MIN(o->max_connections, MAX(room, (uint64_t)1));
+}
+
 static int setup(struct tracker *t, struct options *o)
 {
-	/* Descriptors are what limits connections: take as many as are allowed. */
-	struct rlimit files;
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
+	setup_descriptors(o);
 	signal(SIGPIPE, SIG_IGN);
 	int err = o->log ? log_open(o->log) : 0;
 	if (err < 0)

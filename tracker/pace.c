@@ -13,7 +13,7 @@ uint32_t pace_interval(const struct pace *pace, const struct pace_facts *facts, 
 	bool enough = facts->others >= MIN(facts->wanted, 3 * PACE_FEW_PEERS) && !facts->no_seed;
 	if (facts->seed)
 		s = MAX(s, PACE_SEED_MIN_S);
-	else if (facts->others < PACE_FEW_PEERS || facts->no_seed)
+	else if (facts->others < MIN(facts->wanted, PACE_FEW_PEERS) || facts->no_seed)
 		s = MIN(s, PACE_FEW_MAX_S);
 	else if (enough)
 		s = MAX(s, PACE_ENOUGH_MIN_S);

@@ -21,7 +21,7 @@
 
 #define PACE_MIN_S 5u       /* as often as a client of ours takes (TRACKER_MIN_INTERVAL_S) */
 #define PACE_MAX_S 1800u    /* BEP 3's usual half hour */
-#define PACE_FEW_PEERS 10u  /* fewer is short of peers */
+#define PACE_FEW_PEERS 10u  /* fewer, where so many are wanted, is short of peers */
 #define PACE_FEW_MAX_S 60u  /* ... and then this is the longest */
 #define PACE_ENOUGH_MIN_S 30u /* given so much that there is no hurry */
 #define PACE_SEED_MIN_S 15u /* a seed is found by those who come after it */

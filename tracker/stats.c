@@ -166,7 +166,7 @@ void stats_json(const struct stats *s, struct buf *out)
 		"dropped", (json_int_t)s->cluster.dropped,
 		"outages", (json_int_t)s->cluster.outages));
 	json_object_set_new(o, "top", top_json(s));
-	char *text = json_dumps(o, JSON_INDENT(2));
+	char *text = json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
 	if (text)
 		buf_addf(out, "%s\n", text);
 	free(text);

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Several trackers as one, through Redis that comes and goes."""
 
+import collections
 import contextlib
 import json
+import socket
 import struct
+import threading
 
 import pytest
 
@@ -208,3 +211,30 @@ def test_of_several_addresses_one_that_answers_is_found(tmp_path, stack, redis):
             P2PFS, "tracker", "--listen", f"127.0.0.1:{port}", "--cluster", f"redis://redis-of-two:{redis.port}"]
     tracker = stack.enter_context(Tracker(argv, tmp_path / "tracker.log", "127.0.0.1", port))
     wait_until(lambda: cluster(tracker)["is"] == "good", tracker.output)
+
+
+def test_http_connections_leave_descriptors_for_redis(tmp_path, stack):
+    redis_port, port = free_port(), free_port()
+    tracker = stack.enter_context(Tracker(["prlimit", "--nofile=200:200", P2PFS, "tracker", "--listen", f"127.0.0.1:{port}",
+                                           "--cluster", f"redis://127.0.0.1:{redis_port}"], tmp_path / "tracker.log",
+                                          "127.0.0.1", port))
+    tracker.wait_output("is away: Connection refused")
+    over, held = threading.Event(), collections.deque()
+
+    def flood():
+        """Always three hundred, and new ones before the tracker gives the old ones up."""
+        while not over.wait(0.01):
+            held.append(socket.create_connection(("127.0.0.1", port)))
+            if len(held) > 300:
+                held.popleft().close()
+    flooding = threading.Thread(target=flood)
+    flooding.start()
+    try:
+        wait_until(lambda: len(held) >= 300, "the flood")
+        stack.enter_context(Redis(tmp_path, redis_port))
+        tracker.wait_output("is back")
+    finally:
+        over.set()
+        flooding.join()
+        for s in held:
+            s.close()

@@ -245,6 +245,10 @@ static void test_short_of_peers_stays_within_a_minute(void **state)
 		.wanted = 50, .no_seed = true}), PACE_FEW_MAX_S);
 	assert_int_equal(interval((struct pace_facts) {.settled_for = 1000000, .others = 10,
 		.wanted = 50}), PACE_MAX_S);
+	/* Who wanted none, or few and got them, is short of nothing. */
+	assert_int_equal(interval((struct pace_facts) {.settled_for = 1000000}), PACE_MAX_S);
+	assert_int_equal(interval((struct pace_facts) {.settled_for = 1000000, .others = 5,
+		.wanted = 5}), PACE_MAX_S);
 }
 
 static void test_a_full_list_needs_no_hurry(void **state)
