@@ -66,7 +66,7 @@ static const char *const statements[STATEMENTS] = {
 	[PUT_ROW] = "INSERT OR REPLACE INTO peers VALUES (?, ?, ?, ?)",
 	[DROP_ROW] = "DELETE FROM peers WHERE hash = ? AND run = ? AND place = ?",
 	[DROP_ROWS] = "DELETE FROM peers WHERE hash = ?",
-	[DROP_RUNS] = "DELETE FROM peers WHERE run < ?",
+	[DROP_RUNS] = "DELETE FROM peers WHERE run <> ?",
 };
 
 struct state {
@@ -470,7 +470,7 @@ int state_open(const char *dir, struct loop *loop, struct work_pool *pool, struc
 		state_close(s);
 		return err == -EBADMSG ? -EIO : err;
 	}
-	s->run++;
+	s->run = s->run < INT64_MAX ? s->run + 1 : 0;
 	s->job = xcalloc(1, sizeof(*s->job));
 	s->job->state = s;
 	s->job->work.run = job_run;

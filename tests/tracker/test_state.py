@@ -177,9 +177,12 @@ def test_a_start_leaves_only_rows_of_its_own(tmp_path, stack):
             wait_written(tracker)
             tracker.kill()
         assert {run for run, in select(path, "SELECT run FROM peers")} == {turn}
-    execute(path, ["INSERT INTO peers SELECT hash, run + 1, place, peers FROM peers WHERE place = 0"])
+    execute(path, ["INSERT INTO peers SELECT hash, ?, place, peers FROM peers WHERE place = 0", 2**63 - 1])
     tracker = stack.enter_context(P2pfsTracker(tmp_path, "--state", tmp_path / "state", name="half"))
     assert HttpAnnouncer(tracker.url).scrape(HASH) == {HASH: (0, 0, 600)}
+    wait_written(tracker)
+    tracker.kill()
+    assert {run for run, in select(path, "SELECT run FROM peers")} == {0}
 
 
 def test_what_is_forgotten_leaves_the_disk(tmp_path, stack):
