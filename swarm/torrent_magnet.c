@@ -6,7 +6,7 @@
  *	DONE	the .torrent is there, or it was given up
  *
  * A link that names v1 alone may be of a hybrid.  That shows in the info dictionary; connections
- *are made anew then, as v2.  What concerns peers is in torrent_magnet_peers.c.
+ * are made anew then, as v2.  What concerns peers is in torrent_magnet_peers.c.
  */
 #include "swarm/torrent_magnet_fetch.h"
 
